@@ -1,0 +1,36 @@
+# gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
+# Settings: CUDA=1 (setup), VIDEO=path (demo), PREFIX and DESTDIR (install).
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
+
+.PHONY: setup build test check demo install clean
+
+setup:
+	@tools/setup $(if $(CUDA),--cuda)
+
+build: setup
+	cargo build --release
+
+demo: setup
+	cargo build --release --lib --example demo
+	target/release/examples/demo $(if $(VIDEO),"$(VIDEO)")
+
+test: setup check
+	cargo test
+
+check: setup
+	cargo fmt --all -- --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+
+# The independent computation in PyTorch that the scores are compared with needs all of PyTorch, 5 GB: not part of `test`.
+reference: setup
+	tools/compare-with-pytorch
+
+install: setup
+	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
+
+clean:
+	cargo clean
+	rm -rf out

@@ -1,0 +1,102 @@
+//! `desumnet score`: the importance of every segment of a video.
+
+use std::{error::Error, io::Write, path::PathBuf};
+
+use gstdesumnet::{
+    importance::{Aggregation, Form},
+    models,
+    network::{Device, Precision},
+    offline::{self, Options, VideoScores},
+    segmenter::Stride,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Scores every segment of a video, for the category that it most likely belongs to or for a given one
+#[derive(clap::Args)]
+pub struct Args {
+    /// File or URI
+    video: String,
+    /// Write one JSON document to this file, or to standard output (-)
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+    /// Model file [default: the one that comes with the plugin]
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    /// auto, f32, bf16 or f16
+    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    precision: Precision,
+    /// Category to score for: auto, or a name of the model's
+    #[arg(long, default_value = "auto")]
+    category: String,
+    /// What is differentiated: weighted, logit or probability
+    #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
+    importance: Form,
+    /// How frame scores make a segment's: mean or max
+    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    aggregation: Aggregation,
+    /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
+    #[arg(long, default_value_t = 0)]
+    frame_stride: u32,
+}
+
+/// An enumeration's value by the name that the element's property uses too.
+fn nick<T>(text: &str) -> Result<T, String>
+where
+    T: for<'v> glib::value::FromValue<'v> + glib::prelude::StaticType,
+{
+    let class = glib::EnumClass::with_type(T::static_type()).ok_or("not an enumeration")?;
+    let known = || class.values().iter().map(|v| v.nick()).collect::<Vec<_>>().join(", ");
+    let value = class.to_value_by_nick(text).ok_or_else(|| format!("use one of {}", known()))?;
+    value.get().map_err(|_| format!("use one of {}", known()))
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    gst::init()?;
+    let model = args.model.clone().or_else(models::default_model);
+    let options = Options {
+        model: model
+            .ok_or("no model: models/desumnet.safetensors is neither in the source tree nor installed; give --model")?,
+        device: args.device,
+        precision: args.precision,
+        category: args.category.clone(),
+        form: args.importance,
+        aggregation: args.aggregation,
+        stride: Stride::from_setting(args.frame_stride),
+    };
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} s of video  {eta} left")?);
+    let scores = offline::score(&args.video, &options, |at| {
+        let seconds = |ns: u64| ns / 1_000_000_000;
+        bar.set_prefix(if at.pass == at.passes { "scoring" } else { "finding the category" });
+        bar.set_length(seconds(at.duration.max(at.position)));
+        bar.set_position(seconds(at.position));
+    })?;
+    bar.finish_and_clear();
+    match &args.json {
+        None => print_table(&scores),
+        Some(path) if path.as_os_str() == "-" => {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, &scores)?;
+            writeln!(out)?;
+        }
+        Some(path) => {
+            let text = serde_json::to_string_pretty(&scores)? + "\n";
+            std::fs::write(path, text).map_err(|e| {
+                format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn print_table(scores: &VideoScores) {
+    println!("{}: {} (probability {:.2})", scores.video, scores.category, scores.confidence);
+    println!("{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence");
+    for s in &scores.segments {
+        let start = s.start_ns as f64 / 1e9;
+        println!("{:>8} {start:>9.2} {:>11.3e} {:>11.3} {:>11.3}", s.index, s.score, s.importance, s.confidence);
+    }
+}

@@ -1,0 +1,229 @@
+//! Video files and URIs in, decoded pictures out: for the binaries. The element gets its pictures from its pipeline.
+
+use std::path::Path;
+
+use gst::prelude::*;
+use thiserror::Error;
+
+use crate::{
+    clip::{ClipError, Frame, Scaler},
+    segmenter::{Input, Segment, Segmenter, Stride},
+};
+
+/// Why a video can't be read.
+#[derive(Debug, Error)]
+pub enum DecodeError {
+    #[error("{video}: no such file; check the path")]
+    Missing { video: String },
+    #[error("{video} has no video stream; give a file with a picture")]
+    NoVideo { video: String },
+    #[error(
+        "{video} can't be decoded: {reason}; play it with `gst-play-1.0` to see whether the file or a plugin is at fault"
+    )]
+    Broken { video: String, reason: String },
+    #[error("{video}: {source}")]
+    Picture { video: String, source: ClipError },
+    #[error("GStreamer lacks {0}: run `make setup`, which installs its plugins")]
+    Element(&'static str),
+}
+
+/// A decoded picture with its times, ns.
+pub struct Picture {
+    pub pts: Option<u64>,
+    pub duration: Option<u64>,
+    sample: gst::Sample,
+}
+
+/// Decodes the first video stream of a file, picture by picture.
+pub struct Decoder {
+    video: String,
+    pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    scaler: Option<(gst::Caps, Scaler)>,
+}
+
+/// The URI of a path, or the URI itself.
+///
+/// # Errors
+/// [`DecodeError::Missing`]
+pub fn uri_of(video: &str) -> Result<glib::GString, DecodeError> {
+    if video.contains("://") {
+        return Ok(video.into());
+    }
+    let missing = || DecodeError::Missing { video: video.into() };
+    let path = Path::new(video).canonicalize().map_err(|_| missing())?;
+    glib::filename_to_uri(path, None).map_err(|_| missing())
+}
+
+impl Decoder {
+    /// Opens a path or URI and waits until it plays.
+    ///
+    /// # Errors
+    /// [`DecodeError`], by what is wrong with the file.
+    pub fn open(video: &str) -> Result<Self, DecodeError> {
+        let uri = uri_of(video)?;
+        let pipeline = gst::Pipeline::new();
+        let source = gst::ElementFactory::make("uridecodebin")
+            .property("uri", &uri)
+            .build()
+            .map_err(|_| DecodeError::Element("uridecodebin"))?;
+        let sink = gst_app::AppSink::builder()
+            .caps(&gst::Caps::new_empty_simple("video/x-raw"))
+            .sync(false)
+            .max_buffers(4)
+            .build();
+        let broken = |reason: String| DecodeError::Broken { video: video.into(), reason };
+        pipeline.add_many([&source, sink.upcast_ref()]).map_err(|e| broken(e.to_string()))?;
+        let target = sink.static_pad("sink").ok_or(DecodeError::Element("appsink"))?;
+        source.connect_pad_added(move |_, pad| {
+            // Only the first video stream fits; that none did is seen when all pads are there.
+            if !target.is_linked() {
+                let _ = pad.link(&target);
+            }
+        });
+        let weak = pipeline.downgrade();
+        let unlinked = sink.static_pad("sink").map(|pad| pad.downgrade());
+        source.connect_no_more_pads(move |source| {
+            let linked = unlinked.as_ref().and_then(|pad| pad.upgrade()).is_some_and(|pad| pad.is_linked());
+            if let (false, Some(pipeline)) = (linked, weak.upgrade()) {
+                let structure = gst::Structure::new_empty(NO_VIDEO);
+                let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
+            }
+        });
+        let decoder = Self { video: video.into(), pipeline, sink, scaler: None };
+        if decoder.pipeline.set_state(gst::State::Playing).is_err() {
+            return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
+        }
+        Ok(decoder)
+    }
+
+    /// Length, ns, where the file tells it.
+    pub fn duration(&self) -> Option<u64> {
+        self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds)
+    }
+
+    /// The next picture; `None` at the end.
+    ///
+    /// # Errors
+    /// [`DecodeError::Broken`] or [`DecodeError::NoVideo`]
+    pub fn next(&mut self) -> Result<Option<Picture>, DecodeError> {
+        loop {
+            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
+                let buffer = sample.buffer();
+                let pts = buffer.and_then(|b| b.pts()).map(gst::ClockTime::nseconds);
+                let duration = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds);
+                return Ok(Some(Picture { pts, duration, sample }));
+            }
+            if let Some(error) = self.failure() {
+                return Err(error);
+            }
+            if self.sink.is_eos() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// The analysis frame of a picture.
+    ///
+    /// # Errors
+    /// [`DecodeError::Picture`]
+    pub fn scale(&mut self, picture: &Picture) -> Result<Frame, DecodeError> {
+        let failed = |source| DecodeError::Picture { video: self.video.clone(), source };
+        let unreadable = || failed(ClipError::Buffer("a picture".into()));
+        let (caps, buffer) = picture.sample.caps().zip(picture.sample.buffer()).ok_or_else(unreadable)?;
+        if self.scaler.as_ref().is_none_or(|(made_for, _)| made_for.as_ref() != caps) {
+            let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| unreadable())?;
+            self.scaler = Some((caps.to_owned(), Scaler::new(&info).map_err(failed)?));
+        }
+        let (_, scaler) = self.scaler.as_mut().ok_or_else(unreadable)?;
+        scaler.scale(buffer).map_err(|source| DecodeError::Picture { video: self.video.clone(), source })
+    }
+
+    /// What went wrong, if anything did.
+    fn failure(&self) -> Option<DecodeError> {
+        let bus = self.pipeline.bus()?;
+        let message = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Application])?;
+        Some(match message.view() {
+            gst::MessageView::Error(error) => {
+                DecodeError::Broken { video: self.video.clone(), reason: error.error().to_string() }
+            }
+            _ => DecodeError::NoVideo { video: self.video.clone() },
+        })
+    }
+}
+
+/// Name of the message that says that a file's streams are known and none is video.
+const NO_VIDEO: &str = "desumnet-no-video";
+
+impl Drop for Decoder {
+    fn drop(&mut self) {
+        // Going down can't fail in a way that matters to anybody.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// Time between frames by the caps' frame rate, ns; 0 where they have none.
+pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
+    let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
+    if n == 0 { 0 } else { 1_000_000_000u64 * d / n }
+}
+
+/// A video's segments, in order.
+pub struct Segments {
+    decoder: Decoder,
+    segmenter: Segmenter,
+    caps: Option<gst::Caps>,
+    /// Cut short by the frame that waits.
+    waiting: Option<Picture>,
+}
+
+impl Segments {
+    /// # Errors
+    /// [`DecodeError`]
+    pub fn open(video: &str, stride: Stride) -> Result<Self, DecodeError> {
+        let decoder = Decoder::open(video)?;
+        Ok(Self { decoder, segmenter: Segmenter::new(stride), caps: None, waiting: None })
+    }
+
+    /// Length of the video, ns, where the file tells it.
+    pub fn duration(&self) -> Option<u64> {
+        self.decoder.duration()
+    }
+
+    fn advance(&mut self) -> Result<Option<Segment>, DecodeError> {
+        loop {
+            let picture = match self.waiting.take() {
+                Some(picture) => picture,
+                None => match self.decoder.next()? {
+                    Some(picture) => picture,
+                    None => return Ok(self.segmenter.finish()),
+                },
+            };
+            let new_caps = picture.sample.caps() != self.caps.as_deref();
+            if (new_caps || self.segmenter.breaks_before(picture.pts))
+                && let Some(segment) = self.segmenter.finish()
+            {
+                self.waiting = Some(picture);
+                return Ok(Some(segment));
+            }
+            if new_caps {
+                self.caps = picture.sample.caps_owned();
+                let info = self.caps.as_ref().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+                self.segmenter.set_nominal_spacing(info.as_ref().map_or(0, nominal_spacing));
+            }
+            let frame = if self.segmenter.samples_next() { Some(self.decoder.scale(&picture)?) } else { None };
+            let input = Input { pts: picture.pts, duration: picture.duration, frame };
+            if let (_, Some(segment)) = self.segmenter.push(input) {
+                return Ok(Some(segment));
+            }
+        }
+    }
+}
+
+impl Iterator for Segments {
+    type Item = Result<Segment, DecodeError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance().transpose()
+    }
+}

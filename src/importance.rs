@@ -1,0 +1,105 @@
+//! Importance (paper, section 3.1): how strongly the score of a video's category answers to each pixel of a segment.
+//!
+//! Forward gives the categories' scores. Backward, guided by a one-hot vector for the chosen category, gives the gradient
+//! with respect to the input (Equations 1 and 2); weights get none. The map is the largest absolute value over the three
+//! colours at each pixel; its mean over a frame is the frame's score, and their mean (or maximum) the segment's.
+
+use tch::{Kind, TchError, Tensor};
+
+use crate::{
+    clip::{CROP, FRAMES},
+    network::Network,
+};
+
+/// What is differentiated: the `importance` setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
+#[enum_type(name = "DeSumNetImportance")]
+pub enum Form {
+    /// The category's probability times the gradient of its class score. Ranks best: the probability's own gradient
+    /// vanishes where the network is sure.
+    #[default]
+    #[enum_value(name = "Probability times the gradient of the class score", nick = "weighted")]
+    Weighted,
+    /// The class score before the softmax.
+    #[enum_value(name = "Gradient of the class score before the softmax", nick = "logit")]
+    Logit,
+    /// The probability after the softmax.
+    #[enum_value(name = "Gradient of the probability", nick = "probability")]
+    Probability,
+}
+
+/// How frame scores become a segment's score (G in the paper): the `aggregation` setting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
+#[enum_type(name = "DeSumNetAggregation")]
+pub enum Aggregation {
+    #[default]
+    #[enum_value(name = "Mean of the frame scores", nick = "mean")]
+    Mean,
+    #[enum_value(name = "Largest frame score", nick = "max")]
+    Max,
+}
+
+impl Aggregation {
+    /// A segment's score of its frame scores.
+    pub fn of(self, frame_scores: &[f32]) -> f32 {
+        match self {
+            Self::Mean => frame_scores.iter().sum::<f32>() / frame_scores.len() as f32,
+            Self::Max => frame_scores.iter().copied().fold(0.0, f32::max),
+        }
+    }
+}
+
+/// A forward pass of N clips, kept until the category for the backward pass is known.
+pub struct Forward {
+    input: Tensor,
+    logits: Tensor,
+    /// For each clip, the probability of every category.
+    pub probabilities: Vec<Vec<f32>>,
+}
+
+impl Forward {
+    /// Runs N clips of RGB bytes ([`crate::network::CLIP_BYTES`] each).
+    ///
+    /// # Errors
+    /// From libtorch: out of memory, for one.
+    pub fn new(network: &Network, clips: &[&[u8]]) -> Result<Self, TchError> {
+        let input = network.input(clips)?.f_set_requires_grad(true)?;
+        let logits = network.logits(&input)?;
+        let rows = logits.f_detach()?.f_softmax(-1, wide(network.kind))?.f_to_device(tch::Device::Cpu)?;
+        Ok(Self { input, logits, probabilities: Vec::<Vec<f32>>::try_from(rows.f_to_kind(Kind::Float)?)? })
+    }
+
+    /// Frame scores, 16 a clip, at least 0: each clip's with respect to its own category.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn frame_scores(self, categories: &[usize], form: Form) -> Result<Vec<Vec<f32>>, TchError> {
+        let wide = wide(self.input.kind());
+        let chosen = Tensor::f_from_slice(&categories.iter().map(|&c| c as i64).collect::<Vec<_>>())?
+            .f_to_device(self.input.device())?
+            .f_unsqueeze(1)?;
+        // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
+        let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
+        let output = match form {
+            Form::Probability => self.logits.f_softmax(-1, wide)?,
+            Form::Weighted | Form::Logit => self.logits.f_to_kind(wide)?,
+        };
+        let score = output.f_gather(1, &chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
+        let gradient = Tensor::f_run_backward(&[score], &[&self.input], false, false)?.remove(0);
+        let map = gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?;
+        let mut scores = map.f_sum_dim_intlist([-2, -1].as_slice(), false, wide)?;
+        scores = scores.f_div_scalar((CROP * CROP) as f64 * scale)?;
+        if form == Form::Weighted {
+            let p = self.logits.f_detach()?.f_softmax(-1, wide)?.f_gather(1, &chosen, false)?;
+            scores = scores.f_mul(&p)?;
+        }
+        let scores = scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
+        debug_assert_eq!(scores.size(), [categories.len() as i64, FRAMES as i64]);
+        Ok(Vec::<Vec<f32>>::try_from(scores)?)
+    }
+}
+
+/// The type for sums: float32, or float64 where the network itself runs in it.
+fn wide(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
+}

@@ -1,0 +1,32 @@
+//! gst-plugin-desumnet: importance of video while it plays, by DeSumNet (ICCV 2017).
+pub mod clip;
+pub mod decode;
+pub mod elements;
+pub mod engine;
+pub mod importance;
+pub mod meta;
+pub mod models;
+pub mod network;
+pub mod offline;
+pub mod pending;
+pub mod segmenter;
+pub mod summary;
+pub mod training;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    meta::register();
+    elements::score::register(plugin)?;
+    elements::skim::register(plugin)
+}
+
+gst::plugin_define!(
+    desumnet,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MPL-2.0",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("BUILD_REL_DATE")
+);

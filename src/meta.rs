@@ -1,0 +1,146 @@
+//! `DeSumNetImportanceMeta`: what the scoring element says of every buffer, and the message that it posts per segment.
+//!
+//! A custom meta is a GstStructure, so that C, Python and Rust read it with no header of ours:
+//! `buffer.get_custom_meta("DeSumNetImportanceMeta").get_structure()`. It has no tags, so that elements which change the
+//! picture (videoconvert, videoscale, ...) keep it.
+
+use glib::prelude::*;
+
+use crate::pending::Outcome;
+
+/// Name of the meta, and of the structure in it.
+pub const META_NAME: &str = "DeSumNetImportanceMeta";
+/// Name of the structure of the element message per segment.
+pub const MESSAGE_NAME: &str = "desumnet-segment";
+
+/// How a segment came by its score.
+#[glib::flags(name = "DeSumNetImportanceFlags")]
+pub enum Flags {
+    /// The segment was short (end of stream, gap, new caps) and its last frame repeated.
+    #[flags_value(name = "Short segment, last frame repeated", nick = "padded")]
+    PADDED = 1 << 0,
+    /// The score is the last one before, not its own: by `interval`, or because its own is missing.
+    #[flags_value(name = "Score of an earlier segment", nick = "carried")]
+    CARRIED = 1 << 1,
+    /// Its own score did not come in time (live pipelines only).
+    #[flags_value(name = "Score came too late", nick = "late")]
+    LATE = 1 << 2,
+    /// Scoring failed.
+    #[flags_value(name = "Scoring failed", nick = "failed")]
+    FAILED = 1 << 3,
+    /// There is no score at all: nothing was scored so far. Scores and importance are 0.
+    #[flags_value(name = "No score", nick = "unscored")]
+    UNSCORED = 1 << 4,
+}
+
+/// The meta's content.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ImportanceMeta {
+    /// Number of the segment since the element started.
+    pub segment: u64,
+    /// PTS of the segment's first frame.
+    pub segment_start: Option<gst::ClockTime>,
+    pub segment_duration: gst::ClockTime,
+    /// Frames in the segment.
+    pub segment_frames: u32,
+    /// Number of this frame in its segment, from 0.
+    pub frame: u32,
+    /// Mean of the importance map over this frame, at least 0. A frame that was not sampled has its predecessor's.
+    pub frame_score: f64,
+    /// Frame scores aggregated, at least 0.
+    pub segment_score: f64,
+    /// Rank of the segment's score among the latest, [0, 1].
+    pub importance: f64,
+    /// The category that the segment was scored for; empty if nothing was scored yet.
+    pub category: String,
+    /// The segment's probability of that category, [0, 1].
+    pub confidence: f64,
+    pub flags: Flags,
+}
+
+/// Makes the meta known to GStreamer; needed once before any other use.
+pub fn register() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        Flags::static_type();
+        gst::meta::CustomMeta::register_simple(META_NAME);
+    });
+}
+
+impl ImportanceMeta {
+    /// Of a frame in a resolved segment.
+    pub fn new(outcome: &Outcome, frame: u32, categories: &[String]) -> Self {
+        Self {
+            segment: outcome.span.index,
+            segment_start: outcome.span.start.map(gst::ClockTime::from_nseconds),
+            segment_duration: gst::ClockTime::from_nseconds(outcome.span.duration),
+            segment_frames: outcome.span.frames,
+            frame,
+            frame_score: outcome.frame_score(frame).into(),
+            segment_score: outcome.score.into(),
+            importance: outcome.importance.into(),
+            category: outcome.category.map(|c| categories[c].clone()).unwrap_or_default(),
+            confidence: outcome.confidence.into(),
+            flags: outcome.flags,
+        }
+    }
+
+    /// Puts it on a buffer.
+    ///
+    /// # Errors
+    /// If [`register`] was not called.
+    pub fn add(&self, buffer: &mut gst::BufferRef) -> Result<(), glib::BoolError> {
+        let mut meta = gst::meta::CustomMeta::add(buffer, META_NAME)?;
+        let structure = meta.mut_structure();
+        structure.set("segment", self.segment);
+        structure.set("segment-start", self.segment_start);
+        structure.set("segment-duration", self.segment_duration);
+        structure.set("segment-frames", self.segment_frames);
+        structure.set("frame", self.frame);
+        structure.set("frame-score", self.frame_score);
+        structure.set("segment-score", self.segment_score);
+        structure.set("importance", self.importance);
+        structure.set("category", &self.category);
+        structure.set("confidence", self.confidence);
+        structure.set("flags", self.flags);
+        Ok(())
+    }
+
+    /// From a buffer; `None` if it carries none, or one without the fields.
+    pub fn of(buffer: &gst::BufferRef) -> Option<Self> {
+        let meta = gst::meta::CustomMeta::from_buffer(buffer, META_NAME).ok()?;
+        let structure = meta.structure();
+        Some(Self {
+            segment: structure.get("segment").ok()?,
+            segment_start: structure.get("segment-start").ok()?,
+            segment_duration: structure.get("segment-duration").ok()?,
+            segment_frames: structure.get("segment-frames").ok()?,
+            frame: structure.get("frame").ok()?,
+            frame_score: structure.get("frame-score").ok()?,
+            segment_score: structure.get("segment-score").ok()?,
+            importance: structure.get("importance").ok()?,
+            category: structure.get("category").ok()?,
+            confidence: structure.get("confidence").ok()?,
+            flags: structure.get("flags").ok()?,
+        })
+    }
+}
+
+/// The message per segment: `segment`, `start` (PTS), `running-time`, `duration`, `frames`, `score`, `importance`,
+/// `category`, `confidence`, `flags` as in the meta, and `frame-scores` (one a sampled frame; empty if carried).
+pub fn segment_message(outcome: &Outcome, categories: &[String]) -> gst::Structure {
+    let category = outcome.category.map_or("", |c| &categories[c]);
+    gst::Structure::builder(MESSAGE_NAME)
+        .field("segment", outcome.span.index)
+        .field("start", outcome.span.start.map(gst::ClockTime::from_nseconds))
+        .field("running-time", outcome.span.running_time.map(gst::ClockTime::from_nseconds))
+        .field("duration", gst::ClockTime::from_nseconds(outcome.span.duration))
+        .field("frames", outcome.span.frames)
+        .field("score", f64::from(outcome.score))
+        .field("importance", f64::from(outcome.importance))
+        .field("category", category)
+        .field("confidence", f64::from(outcome.confidence))
+        .field("flags", outcome.flags)
+        .field("frame-scores", gst::Array::new(outcome.frame_scores.iter().map(|&s| f64::from(s))))
+        .build()
+}

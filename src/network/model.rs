@@ -1,0 +1,308 @@
+//! The model file: safetensors with the tensors as PyTorch shapes them, and a header that says what they are.
+//!
+//! Header metadata, each value JSON: `format` ("desumnet"), `version` (1), `categories` (list of names), `clip`
+//! (`{"frames": 16, "width": 171, "height": 128, "crop": 112}`), `mean` and `std` (RGB, of pixel values 0..255),
+//! `provenance` (object: where the weights come from). Batch normalisation is folded into the convolutions.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tch::{Kind, Tensor};
+use thiserror::Error;
+
+use crate::clip;
+
+/// Name of the format in the header.
+const FORMAT: &str = "desumnet";
+/// Version of the format that this program writes and reads.
+const VERSION: u32 = 1;
+/// Convolutional layers, conv1 to conv5.
+pub const CONVS: usize = 5;
+/// Positions of pool5's output, 1 x 4 x 4, that fc6 reads for each of conv5's filters.
+pub const POOLED: usize = 16;
+/// Names of the layers, in order of the forward pass.
+pub const LAYERS: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7", "fc8"];
+
+/// Why a model can't be used. Every message names the file, the reason and the remedy.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    #[error("model {path} can't be read: {source}; set `model` to a file made by desumnet-train")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("model {path} is not a safetensors file ({reason}); set `model` to a file made by desumnet-train")]
+    NotSafetensors { path: PathBuf, reason: String },
+    #[error("model {path} is cut short ({reason}); copy or download it again")]
+    Truncated { path: PathBuf, reason: String },
+    #[error("model {path} is not a DeSumNet model: {reason}; set `model` to a file made by desumnet-train")]
+    Header { path: PathBuf, reason: String },
+    #[error(
+        "model {path} has tensor {tensor} of shape {found:?}, expected {expected}; it belongs to another network: use a file made by desumnet-train"
+    )]
+    Shape { path: PathBuf, tensor: String, found: Vec<usize>, expected: String },
+    #[error("model {path} lacks tensor {tensor}; it belongs to another network: use a file made by desumnet-train")]
+    Missing { path: PathBuf, tensor: String },
+    #[error(
+        "model {path} holds values in tensor {tensor} that are not finite numbers; its training diverged: use another checkpoint"
+    )]
+    NotFinite { path: PathBuf, tensor: String },
+    #[error("model {path} can't be written: {reason}; check the folder and the free disk space")]
+    Unwritable { path: PathBuf, reason: String },
+    #[error("model {path}: {source}")]
+    Torch { path: PathBuf, source: tch::TchError },
+}
+
+/// What a clip is to the model: the header's `clip`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClipSize {
+    pub frames: usize,
+    pub width: usize,
+    pub height: usize,
+    pub crop: usize,
+}
+
+impl ClipSize {
+    /// The one size that the network is built for.
+    pub const PAPER: Self = Self { frames: clip::FRAMES, width: clip::WIDTH, height: clip::HEIGHT, crop: clip::CROP };
+}
+
+/// The header: everything about a model but its weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Header {
+    /// Names of the categories, in the order of fc8's outputs.
+    pub categories: Vec<String>,
+    /// Mean of the training pixels, RGB, 0..255.
+    pub mean: [f64; 3],
+    /// Standard deviation of the training pixels, RGB, 0..255.
+    pub std: [f64; 3],
+    /// Where the weights come from: data, settings, accuracy.
+    pub provenance: serde_json::Value,
+}
+
+/// A weight as the file has it: float32 or a 16-bit float, on the CPU.
+pub struct Layer {
+    /// Convolutions `[out, in, 3, 3, 3]`, fully connected layers `[out, in]`.
+    pub weight: Tensor,
+    /// `[out]`
+    pub bias: Tensor,
+}
+
+/// A model file in memory.
+pub struct Model {
+    pub header: Header,
+    /// As in [`LAYERS`].
+    pub layers: Vec<Layer>,
+}
+
+impl Model {
+    /// Reads and checks a model file.
+    ///
+    /// # Errors
+    /// [`ModelError`], by what is wrong with the file.
+    pub fn load(path: &Path) -> Result<Self, ModelError> {
+        let bytes = std::fs::read(path).map_err(|source| ModelError::Unreadable { path: path.into(), source })?;
+        let header = read_header(path, &bytes)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| safetensors_error(path, bytes.len(), error))?;
+        let tensor = |name: String| read_tensor(path, &file, name);
+        let layers = LAYERS
+            .iter()
+            .map(|layer| {
+                Ok(Layer { weight: tensor(format!("{layer}.weight"))?, bias: tensor(format!("{layer}.bias"))? })
+            })
+            .collect::<Result<Vec<_>, ModelError>>()?;
+        check_shapes(path, &layers, header.categories.len())?;
+        Ok(Self { header, layers })
+    }
+
+    /// Writes the model as `kind` (f32, bf16 or f16), whole or not at all.
+    ///
+    /// # Errors
+    /// [`ModelError::Unwritable`] where the file can't be made, [`ModelError::Torch`] if a weight can't be converted.
+    pub fn save(&self, path: &Path, kind: Kind) -> Result<(), ModelError> {
+        let unwritable = |reason: String| ModelError::Unwritable { path: path.into(), reason };
+        let torch = |source| ModelError::Torch { path: path.into(), source };
+        let mut tensors = BTreeMap::new();
+        for (name, layer) in LAYERS.iter().zip(&self.layers) {
+            tensors.insert(format!("{name}.weight"), Stored::new(&layer.weight, kind).map_err(torch)?);
+            tensors.insert(format!("{name}.bias"), Stored::new(&layer.bias, kind).map_err(torch)?);
+        }
+        let bytes =
+            safetensors::serialize(tensors, Some(self.header.to_metadata())).map_err(|e| unwritable(e.to_string()))?;
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| unwritable(e.to_string()))?;
+        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| unwritable(e.to_string()))?;
+        file.persist(path).map_err(|e| unwritable(e.to_string()))?;
+        make_readable(path).map_err(|e| unwritable(e.to_string()))
+    }
+}
+
+/// Temporary files are private; a model is for everyone whom the umask allows.
+fn make_readable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
+}
+
+impl Header {
+    fn to_metadata(&self) -> HashMap<String, String> {
+        let json = |value: serde_json::Value| value.to_string();
+        HashMap::from([
+            ("format".into(), json(FORMAT.into())),
+            ("version".into(), json(VERSION.into())),
+            ("categories".into(), json(self.categories.clone().into())),
+            ("clip".into(), json(serde_json::json!(ClipSize::PAPER))),
+            ("mean".into(), json(serde_json::json!(self.mean))),
+            ("std".into(), json(serde_json::json!(self.std))),
+            ("provenance".into(), json(self.provenance.clone())),
+        ])
+    }
+
+    fn from_metadata(metadata: &HashMap<String, String>) -> Result<Self, String> {
+        fn field<T: DeserializeOwned>(metadata: &HashMap<String, String>, name: &str) -> Result<T, String> {
+            let text = metadata.get(name).ok_or_else(|| format!("its header has no `{name}`"))?;
+            serde_json::from_str(text).map_err(|e| format!("its header's `{name}` can't be read: {e}"))
+        }
+        let format: String = field(metadata, "format")?;
+        if format != FORMAT {
+            return Err(format!("its format is `{format}`, not `{FORMAT}`"));
+        }
+        let version: u32 = field(metadata, "version")?;
+        if version != VERSION {
+            return Err(format!("it has format version {version}, this program reads version {VERSION}"));
+        }
+        let clip: ClipSize = field(metadata, "clip")?;
+        if clip != ClipSize::PAPER {
+            return Err(format!("its clips are {clip:?}, this network takes {:?}", ClipSize::PAPER));
+        }
+        let header = Self {
+            categories: field(metadata, "categories")?,
+            mean: field(metadata, "mean")?,
+            std: field(metadata, "std")?,
+            provenance: field(metadata, "provenance")?,
+        };
+        if header.categories.is_empty() {
+            return Err("it has no categories".into());
+        }
+        if header.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) || header.mean.iter().any(|m| !m.is_finite()) {
+            return Err(format!("mean {:?} and std {:?} are not usable", header.mean, header.std));
+        }
+        Ok(header)
+    }
+}
+
+fn read_header(path: &Path, bytes: &[u8]) -> Result<Header, ModelError> {
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| safetensors_error(path, bytes.len(), error))?;
+    let invalid = |reason| ModelError::Header { path: path.into(), reason };
+    let metadata = metadata.metadata().as_ref().ok_or_else(|| invalid("it has no header metadata".into()))?;
+    Header::from_metadata(metadata).map_err(invalid)
+}
+
+/// Sorts what the reader says: a file that ends early is another case than one that never was a safetensors file.
+fn safetensors_error(path: &Path, size: usize, error: SafeTensorError) -> ModelError {
+    let path = path.to_path_buf();
+    match error {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::MetadataIncompleteBuffer => {
+            ModelError::Truncated { path, reason: format!("it has {size} bytes: {error}") }
+        }
+        error => ModelError::NotSafetensors { path, reason: error.to_string() },
+    }
+}
+
+fn read_tensor(path: &Path, file: &SafeTensors, name: String) -> Result<Tensor, ModelError> {
+    let Ok(view) = file.tensor(&name) else {
+        return Err(ModelError::Missing { path: path.into(), tensor: name });
+    };
+    let kind = match view.dtype() {
+        Dtype::F32 => Kind::Float,
+        Dtype::F16 => Kind::Half,
+        Dtype::BF16 => Kind::BFloat16,
+        Dtype::F64 => Kind::Double,
+        other => {
+            let reason = format!("tensor {name} holds {other:?}, not floating-point numbers");
+            return Err(ModelError::Header { path: path.into(), reason });
+        }
+    };
+    let torch = |source| ModelError::Torch { path: path.into(), source };
+    let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
+    let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).map_err(torch)?;
+    let finite = tensor.f_isfinite().and_then(|t| t.f_all()).and_then(|t| t.f_int64_value(&[])).map_err(torch)?;
+    if finite == 0 {
+        return Err(ModelError::NotFinite { path: path.into(), tensor: name });
+    }
+    Ok(tensor)
+}
+
+/// Layer by layer: each takes what the one before gives, and fc8 has an output a category. Widths are the file's own.
+fn check_shapes(path: &Path, layers: &[Layer], categories: usize) -> Result<(), ModelError> {
+    let mut inputs = 3;
+    for (i, (name, layer)) in LAYERS.iter().zip(layers).enumerate() {
+        let weight: Vec<usize> = layer.weight.size().iter().map(|&n| n as usize).collect();
+        let bias: Vec<usize> = layer.bias.size().iter().map(|&n| n as usize).collect();
+        if i == CONVS {
+            inputs *= POOLED;
+        }
+        let tail: &[usize] = if i < CONVS { &[inputs, 3, 3, 3] } else { &[inputs] };
+        let last = i + 1 == LAYERS.len();
+        let outputs = weight.first().copied().unwrap_or(0);
+        let wrong = |tensor: &str, found: Vec<usize>, expected: String| {
+            Err(ModelError::Shape { path: path.into(), tensor: format!("{name}.{tensor}"), found, expected })
+        };
+        if weight.get(1..) != Some(tail) || outputs == 0 || (last && outputs != categories) {
+            let first = if last { format!("{categories} (one a category)") } else { "any number".into() };
+            return wrong("weight", weight, format!("[{first}, {}]", join(tail)));
+        }
+        if bias != [outputs] {
+            return wrong("bias", bias, format!("[{outputs}]"));
+        }
+        inputs = outputs;
+    }
+    Ok(())
+}
+
+fn join(sizes: &[usize]) -> String {
+    sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// A tensor on its way into the file.
+struct Stored {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl Stored {
+    fn new(tensor: &Tensor, kind: Kind) -> Result<Self, tch::TchError> {
+        let dtype = match kind {
+            Kind::Half => Dtype::F16,
+            Kind::BFloat16 => Dtype::BF16,
+            _ => Dtype::F32,
+        };
+        let kind = if dtype == Dtype::F32 { Kind::Float } else { kind };
+        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
+        let shape = tensor.size().iter().map(|&n| n as usize).collect();
+        let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        Ok(Self { dtype, shape, bytes })
+    }
+}
+
+impl safetensors::View for Stored {
+    fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+    fn data(&self) -> Cow<'_, [u8]> {
+        (&self.bytes).into()
+    }
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}

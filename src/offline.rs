@@ -1,0 +1,193 @@
+//! Whole videos, as the paper scores them: the category first, from segments drawn at random, then every segment for it.
+
+use std::{collections::VecDeque, path::PathBuf, sync::mpsc};
+
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::{
+    decode::{DecodeError, Segments},
+    engine::{Category, Engine, Request, RunningMean, Score, ScoreError, UnknownCategory},
+    importance::{Aggregation, Form},
+    network::{Device, NetworkError, Precision},
+    segmenter::{Segment, Stride},
+    summary::quantile,
+    training::accuracy,
+};
+
+/// Segments that the engine may have at a time, so that it never waits for the decoder.
+const AHEAD: usize = 2;
+
+/// What to score with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub model: PathBuf,
+    pub device: Device,
+    pub precision: Precision,
+    /// `auto` or a category's name.
+    pub category: String,
+    pub form: Form,
+    pub aggregation: Aggregation,
+    pub stride: Stride,
+}
+
+/// Why a video got no scores.
+#[derive(Debug, Error)]
+pub enum OfflineError {
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Category(#[from] UnknownCategory),
+    #[error(transparent)]
+    Score(#[from] ScoreError),
+    #[error("{0} has no frames; give a video with a picture")]
+    Empty(String),
+}
+
+/// A segment's scores; field names as in the JSON document.
+#[derive(Clone, Debug, Serialize)]
+pub struct SegmentScores {
+    pub index: u64,
+    /// PTS of the first frame, ns; of the one before plus its duration where frames carry no PTS.
+    pub start_ns: u64,
+    pub duration_ns: u64,
+    /// Frame scores aggregated, at least 0.
+    pub score: f32,
+    /// Rank of the score in the video, [0, 1].
+    pub importance: f32,
+    /// The category scored for: the video's.
+    pub category: String,
+    /// The segment's probability of it, [0, 1].
+    pub confidence: f32,
+    /// Of the 16 sampled frames, at least 0.
+    pub frame_scores: Vec<f32>,
+    /// The segment was short and its last frame repeated.
+    pub padded: bool,
+}
+
+/// A video's scores; field names as in the JSON document.
+#[derive(Clone, Debug, Serialize)]
+pub struct VideoScores {
+    pub video: String,
+    pub model: String,
+    pub category: String,
+    /// Mean probability of the category: over the segments drawn to choose it, or over all where it was named.
+    pub confidence: f32,
+    pub segments: Vec<SegmentScores>,
+}
+
+/// How far a run is: which pass of how many, and the time in the video, ns, of all (0 = unknown).
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub pass: u32,
+    pub passes: u32,
+    pub position: u64,
+    pub duration: u64,
+}
+
+/// Scores every segment of a video.
+///
+/// # Errors
+/// [`OfflineError`]
+pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress)) -> Result<VideoScores, OfflineError> {
+    let engine = Engine::shared(&options.model, options.device, options.precision)?;
+    let categories = &engine.header.categories;
+    let chosen = match Category::named(&options.category, categories)? {
+        Category::Fixed(number) => (number, None),
+        Category::Running(_) => {
+            let (number, confidence) = choose(&engine, video, options, |position, duration| {
+                progress(Progress { pass: 1, passes: 2, position, duration });
+            })?;
+            (number, Some(confidence))
+        }
+    };
+    let (number, confidence) = chosen;
+    let passes = 1 + u32::from(confidence.is_some());
+    let request = Request { category: Category::Fixed(number), form: options.form, aggregation: options.aggregation };
+    let mut segments: Vec<SegmentScores> = Vec::new();
+    let mut waiting = VecDeque::new();
+    let mut take = |segment: Segment, answer: mpsc::Receiver<Result<Score, ScoreError>>| {
+        let score = answer.recv().unwrap_or_else(|_| Err(ScoreError::stopped()))?;
+        let after_last = segments.last().map_or(0, |last: &SegmentScores| last.start_ns + last.duration_ns);
+        segments.push(SegmentScores {
+            index: segment.index,
+            start_ns: segment.start.unwrap_or(after_last),
+            duration_ns: segment.duration,
+            score: score.score,
+            importance: 0.0,
+            category: categories[score.category].clone(),
+            confidence: score.confidence,
+            frame_scores: score.frame_scores,
+            padded: segment.padded,
+        });
+        Ok::<_, ScoreError>(())
+    };
+    let mut source = Segments::open(video, options.stride)?;
+    while let Some(segment) = source.next().transpose()? {
+        let duration = source.duration().unwrap_or(0);
+        progress(Progress { pass: passes, passes, position: segment.start.unwrap_or(0), duration });
+        let (sender, answer) = mpsc::channel();
+        engine.submit(segment.clip.centre_crop(), request.clone(), Box::new(move |score| drop(sender.send(score))));
+        waiting.push_back((segment, answer));
+        if waiting.len() > AHEAD
+            && let Some((segment, answer)) = waiting.pop_front()
+        {
+            take(segment, answer)?;
+        }
+    }
+    for (segment, answer) in waiting {
+        take(segment, answer)?;
+    }
+    if segments.is_empty() {
+        return Err(OfflineError::Empty(video.into()));
+    }
+    let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();
+    for (segment, importance) in segments.iter_mut().zip(quantile::ranks(&scores)) {
+        segment.importance = importance;
+    }
+    let mean = segments.iter().map(|s| s.confidence).sum::<f32>() / segments.len() as f32;
+    Ok(VideoScores {
+        video: video.into(),
+        model: options.model.display().to_string(),
+        category: categories[number].clone(),
+        confidence: confidence.unwrap_or(mean),
+        segments,
+    })
+}
+
+/// The category with the highest mean prediction over 10 segments drawn at random, and that mean. The draw is the same
+/// for the same video at every run.
+fn choose(
+    engine: &Engine,
+    video: &str,
+    options: &Options,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<(usize, f32), OfflineError> {
+    let mut source = Segments::open(video, options.stride)?;
+    let (mut rng, mut drawn, mut seen) = (StdRng::seed_from_u64(0), Vec::new(), 0);
+    while let Some(segment) = source.next().transpose()? {
+        progress(segment.start.unwrap_or(0), source.duration().unwrap_or(0));
+        seen += 1;
+        // Each segment so far is among the drawn with the same probability, however many are still to come.
+        if drawn.len() < accuracy::SEGMENTS {
+            drawn.push(segment.clip);
+        } else if let Some(place) = drawn.get_mut(rng.random_range(0..seen)) {
+            *place = segment.clip;
+        }
+    }
+    if drawn.is_empty() {
+        return Err(OfflineError::Empty(video.into()));
+    }
+    let mean = std::sync::Arc::new(std::sync::Mutex::new(RunningMean::default()));
+    let category = Category::Running(mean.clone());
+    for clip in drawn {
+        let request = Request { category: category.clone(), form: options.form, aggregation: options.aggregation };
+        engine.score(clip.centre_crop(), request)?;
+    }
+    let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let leader = mean.leader();
+    Ok((leader, mean.probabilities()[leader]))
+}

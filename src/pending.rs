@@ -1,0 +1,249 @@
+//! What waits in the scoring element: frames and events in their order, and the segments that they belong to.
+//!
+//! Pure: frames and events are any `T`. Segments are resolved strictly in order, each with a [`Outcome`]; a frame is
+//! released once its segment is, an event once everything before it is.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use crate::{
+    engine::{Score, ScoreError},
+    meta::Flags,
+    segmenter::{Place, Segment},
+    summary::quantile::RunningQuantile,
+};
+
+/// What is known of a segment's frames besides their score.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    pub index: u64,
+    /// ns; `None` where the frames carry no timestamps.
+    pub start: Option<u64>,
+    /// Running time of the first frame, ns.
+    pub running_time: Option<u64>,
+    /// ns
+    pub duration: u64,
+    pub frames: u32,
+    stride: u32,
+    padded: bool,
+}
+
+impl Span {
+    pub fn new(segment: &Segment, running_time: Option<u64>) -> Self {
+        let Segment { index, start, duration, frames, stride, padded, .. } = *segment;
+        Self { index, start, running_time, duration, frames, stride, padded }
+    }
+}
+
+/// How a segment ended up.
+#[derive(Debug, PartialEq)]
+pub struct Outcome {
+    pub span: Span,
+    /// Its own, or the last one carried on, as the flags say.
+    pub score: f32,
+    /// [0, 1]
+    pub importance: f32,
+    /// Number of the category; `None` if nothing was scored yet.
+    pub category: Option<usize>,
+    pub confidence: f32,
+    pub frame_scores: Vec<f32>,
+    pub flags: Flags,
+}
+
+impl Outcome {
+    /// Score of the segment's frame of this number; a carried segment has the same for all.
+    pub fn frame_score(&self, frame: u32) -> f32 {
+        let sample = (frame / self.span.stride) as usize;
+        self.frame_scores.get(sample).or(self.frame_scores.last()).copied().unwrap_or(self.score)
+    }
+}
+
+enum Waiting {
+    /// For the engine; in a live pipeline not beyond the instant.
+    Engine(Option<Instant>),
+    /// For its turn: it takes the last score, with these flags.
+    Turn(Flags),
+    Scored(Score, f32),
+}
+
+enum Item<T> {
+    Frame(T, Place),
+    Other(T),
+}
+
+/// What can be done next.
+pub enum Step<T> {
+    /// A segment has its outcome.
+    Resolved(Arc<Outcome>),
+    /// This frame of that segment goes on.
+    Frame(T, Arc<Outcome>, u32),
+    /// This event goes on.
+    Other(T),
+    /// Nothing; until that instant, or until something is added.
+    Wait(Option<Instant>),
+}
+
+/// The queue.
+pub struct Pending<T> {
+    items: VecDeque<Item<T>>,
+    /// Not yet resolved, in order.
+    waiting: VecDeque<(Span, Waiting)>,
+    /// Resolved, with frames still to go.
+    resolved: VecDeque<Arc<Outcome>>,
+    quantile: RunningQuantile,
+    last: Option<(Score, f32)>,
+}
+
+impl<T> Default for Pending<T> {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            waiting: VecDeque::new(),
+            resolved: VecDeque::new(),
+            quantile: RunningQuantile::default(),
+            last: None,
+        }
+    }
+}
+
+impl<T> Pending<T> {
+    pub fn add_frame(&mut self, frame: T, place: Place) {
+        self.items.push_back(Item::Frame(frame, place));
+    }
+
+    pub fn add_event(&mut self, event: T) {
+        self.items.push_back(Item::Other(event));
+    }
+
+    /// A finished segment that the engine scores, by `deadline` if there is one.
+    pub fn await_score(&mut self, span: Span, deadline: Option<Instant>) {
+        self.waiting.push_back((span, Waiting::Engine(deadline)));
+    }
+
+    /// A finished segment that nobody scores: it takes the score of the one before.
+    pub fn carry(&mut self, span: Span, why: Flags) {
+        self.waiting.push_back((span, Waiting::Turn(why | Flags::CARRIED)));
+    }
+
+    /// The engine's answer. It may come too late for its segment, and still ranks and is carried from then on.
+    pub fn answer(&mut self, index: u64, answer: Result<Score, ScoreError>) {
+        let scored = answer.ok().map(|score| {
+            let importance = self.quantile.add(score.score);
+            (score, importance)
+        });
+        match (self.waiting.iter_mut().find(|(span, _)| span.index == index), scored) {
+            (Some((_, waiting)), Some((score, importance))) => *waiting = Waiting::Scored(score, importance),
+            (Some((_, waiting)), None) => *waiting = Waiting::Turn(Flags::FAILED | Flags::CARRIED),
+            (None, Some(scored)) => self.last = Some(scored),
+            (None, None) => {}
+        }
+    }
+
+    /// Segments that the engine has and has not answered for.
+    pub fn under_way(&self) -> usize {
+        self.waiting.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Engine(_))).count()
+    }
+
+    /// Finished segments whose frames have not all gone on.
+    pub fn finished_segments(&self) -> usize {
+        self.waiting.len() + self.resolved.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.waiting.is_empty()
+    }
+
+    /// Forgets what waits; scores so far go on to count.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.waiting.clear();
+        self.resolved.clear();
+    }
+
+    /// The next thing to do at the instant `now`.
+    pub fn step(&mut self, now: Instant) -> Step<T> {
+        if let Some(outcome) = self.resolve(now) {
+            let outcome = Arc::new(outcome);
+            self.resolved.push_back(outcome.clone());
+            return Step::Resolved(outcome);
+        }
+        match self.items.front() {
+            Some(Item::Other(_)) => {}
+            Some(Item::Frame(_, place)) => {
+                while self.resolved.front().is_some_and(|outcome| outcome.span.index < place.segment) {
+                    self.resolved.pop_front();
+                }
+                if self.resolved.is_empty() {
+                    return Step::Wait(self.next_deadline());
+                }
+            }
+            None => {
+                self.resolved.clear();
+                return Step::Wait(self.next_deadline());
+            }
+        }
+        match (self.items.pop_front(), self.resolved.front()) {
+            (Some(Item::Other(event)), _) => Step::Other(event),
+            (Some(Item::Frame(frame, place)), Some(outcome)) => {
+                let outcome = outcome.clone();
+                if place.frame + 1 == outcome.span.frames {
+                    self.resolved.pop_front();
+                }
+                Step::Frame(frame, outcome, place.frame)
+            }
+            _ => Step::Wait(None),
+        }
+    }
+
+    /// When the first waiting segment is late, if it can be.
+    fn next_deadline(&self) -> Option<Instant> {
+        match self.waiting.front() {
+            Some((_, Waiting::Engine(deadline))) => *deadline,
+            _ => None,
+        }
+    }
+
+    fn resolve(&mut self, now: Instant) -> Option<Outcome> {
+        if let Some((_, waiting @ Waiting::Engine(Some(_)))) = self.waiting.front_mut()
+            && matches!(waiting, Waiting::Engine(Some(deadline)) if *deadline <= now)
+        {
+            *waiting = Waiting::Turn(Flags::LATE | Flags::CARRIED);
+        }
+        if let (_, Waiting::Engine(_)) = self.waiting.front()? {
+            return None;
+        }
+        let (span, waiting) = self.waiting.pop_front()?;
+        let mut flags = if span.padded { Flags::PADDED } else { Flags::empty() };
+        let frame_scores = match waiting {
+            Waiting::Scored(score, importance) => {
+                let frame_scores = score.frame_scores.clone();
+                self.last = Some((score, importance));
+                frame_scores
+            }
+            Waiting::Turn(why) => {
+                flags |= why;
+                Vec::new()
+            }
+            Waiting::Engine(_) => return None,
+        };
+        Some(match &self.last {
+            Some((last, importance)) => Outcome {
+                span,
+                score: last.score,
+                importance: *importance,
+                category: Some(last.category),
+                confidence: last.confidence,
+                frame_scores,
+                flags,
+            },
+            None => Outcome {
+                span,
+                score: 0.0,
+                importance: 0.0,
+                category: None,
+                confidence: 0.0,
+                frame_scores,
+                flags: (flags - Flags::CARRIED) | Flags::UNSCORED,
+            },
+        })
+    }
+}

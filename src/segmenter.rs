@@ -1,0 +1,308 @@
+//! Cuts a stream of frames into segments of 16 sampled frames, by their timestamps.
+//!
+//! Pure: it knows times and analysis frames, nothing of pads. Times are nanoseconds throughout.
+
+use crate::clip::{Clip, FRAMES, Frame};
+
+/// Rate that [`Stride::Auto`] aims for: the middle of 25 and 30 sampled frames a second.
+const AUTO_RATE: f64 = 27.5;
+/// A step between two frames that is this many times the usual one, and over [`JUMP`], ends a segment.
+const JUMP_FACTOR: u64 = 8;
+/// Shortest step, ns, that can end a segment.
+const JUMP: u64 = 1_000_000_000;
+
+/// Which frames of the stream go into clips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stride {
+    /// The first 16 frames tell the rate; then every n-th, so that 25 to 30 a second are sampled where there are as many.
+    Auto,
+    /// Every n-th frame, n at least 1.
+    Every(u32),
+}
+
+impl Stride {
+    /// From the `frame-stride` setting, where 0 stands for automatic.
+    pub fn from_setting(setting: u32) -> Self {
+        if setting == 0 { Self::Auto } else { Self::Every(setting) }
+    }
+
+    /// The stride for frames that are `spacing` ns apart.
+    pub fn at_spacing(self, spacing: u64) -> u32 {
+        match self {
+            Self::Every(n) => n,
+            Self::Auto if spacing == 0 => 1,
+            Self::Auto => ((1e9 / spacing as f64 / AUTO_RATE).round() as u32).max(1),
+        }
+    }
+}
+
+/// A frame as it enters: its times, and its analysis pixels unless [`Segmenter::samples_next`] said no.
+pub struct Input {
+    pub pts: Option<u64>,
+    pub duration: Option<u64>,
+    pub frame: Option<Frame>,
+}
+
+/// Where a frame stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Number of the segment, from 0.
+    pub segment: u64,
+    /// Number of the frame in its segment, from 0.
+    pub frame: u32,
+}
+
+/// A finished segment.
+pub struct Segment {
+    pub index: u64,
+    /// PTS of the first frame; `None` if it had none.
+    pub start: Option<u64>,
+    /// From the first frame's PTS to the end of the last.
+    pub duration: u64,
+    /// Frames of the stream in it, sampled or not.
+    pub frames: u32,
+    /// Every how many frames one was sampled.
+    pub stride: u32,
+    /// Fewer than 16 frames were there to be sampled.
+    pub padded: bool,
+    pub clip: Clip,
+}
+
+impl Segment {
+    /// Which of the clip's 16 frames stands for the segment's frame `index`.
+    pub fn sample_of(&self, index: u32) -> usize {
+        ((index / self.stride) as usize).min(FRAMES - 1)
+    }
+}
+
+struct Open {
+    start: Option<u64>,
+    last_pts: Option<u64>,
+    last_duration: Option<u64>,
+    frames: u32,
+    sampled: Vec<Frame>,
+}
+
+/// The cutter: frames in by [`Segmenter::push`], segments out.
+pub struct Segmenter {
+    stride: Stride,
+    /// Known after the first 16 frames (`Auto`) or at once.
+    decided: Option<u32>,
+    /// Time between frames as the caps have it, for frames that carry no times.
+    nominal_spacing: u64,
+    /// Time between frames as seen in the last whole segment.
+    seen_spacing: Option<u64>,
+    next_index: u64,
+    open: Option<Open>,
+}
+
+impl Segmenter {
+    pub fn new(stride: Stride) -> Self {
+        let decided = if let Stride::Every(n) = stride { Some(n.max(1)) } else { None };
+        Self { stride, decided, nominal_spacing: 0, seen_spacing: None, next_index: 0, open: None }
+    }
+
+    /// New caps: frames are `nominal_spacing` ns apart by their frame rate (0 = unknown). Call [`Self::finish`] first.
+    pub fn set_nominal_spacing(&mut self, nominal_spacing: u64) {
+        self.nominal_spacing = nominal_spacing;
+        self.seen_spacing = None;
+        if self.stride == Stride::Auto {
+            self.decided = None;
+        }
+    }
+
+    /// Whether the next frame's pixels are wanted; the others need not be scaled.
+    pub fn samples_next(&self) -> bool {
+        match (&self.open, self.decided) {
+            (Some(open), Some(stride)) => open.frames.is_multiple_of(stride),
+            _ => true,
+        }
+    }
+
+    /// Whether a frame with this timestamp can't belong to the open segment: time ran back or jumped. The caller then
+    /// calls [`Self::finish`] before it pushes the frame.
+    pub fn breaks_before(&self, pts: Option<u64>) -> bool {
+        let (Some(open), Some(pts)) = (&self.open, pts) else { return false };
+        let Some(last) = open.last_pts else { return false };
+        let usual = self.spacing();
+        pts < last || (usual > 0 && pts - last > JUMP.max(JUMP_FACTOR.saturating_mul(usual)))
+    }
+
+    /// Takes a frame; with the 16th sampled one's last follower, the segment is done.
+    pub fn push(&mut self, input: Input) -> (Place, Option<Segment>) {
+        let open = self.open.get_or_insert_with(|| Open {
+            start: input.pts,
+            last_pts: None,
+            last_duration: None,
+            frames: 0,
+            sampled: Vec::with_capacity(FRAMES),
+        });
+        let place = Place { segment: self.next_index, frame: open.frames };
+        open.frames += 1;
+        open.last_pts = input.pts.or(open.last_pts);
+        open.last_duration = input.duration;
+        open.sampled.extend(input.frame);
+        if self.decided.is_none() && open.frames as usize == FRAMES {
+            self.decide();
+        }
+        let full =
+            self.decided.is_some_and(|stride| self.open.as_ref().is_some_and(|o| o.frames == FRAMES as u32 * stride));
+        (place, if full { self.finish() } else { None })
+    }
+
+    /// Ends the open segment, however short; `None` if it is empty.
+    pub fn finish(&mut self) -> Option<Segment> {
+        let spacing = self.spacing();
+        let open = self.open.take()?;
+        let stride = self.decided.unwrap_or(1);
+        let index = self.next_index;
+        self.next_index += 1;
+        let end_of_last = open.last_duration.filter(|&d| d > 0).unwrap_or(spacing);
+        let duration = match (open.start, open.last_pts) {
+            (Some(start), Some(last)) => last.saturating_sub(start) + end_of_last,
+            _ => u64::from(open.frames) * end_of_last,
+        };
+        let padded = open.sampled.len() < FRAMES;
+        if open.frames > 1 {
+            self.seen_spacing = Some(duration / u64::from(open.frames));
+        }
+        let clip = Clip::padded(open.sampled)?;
+        Some(Segment { index, start: open.start, duration, frames: open.frames, stride, padded, clip })
+    }
+
+    /// Forgets the open segment and starts over after a flush; numbers go on.
+    pub fn reset(&mut self) {
+        self.next_index += u64::from(self.open.take().is_some());
+        self.set_nominal_spacing(self.nominal_spacing);
+    }
+
+    /// Time between frames, ns, by what is known best: this segment's frames, the last segment's, the caps.
+    fn spacing(&self) -> u64 {
+        let here = self.open.as_ref().and_then(|open| {
+            let span = open.last_pts?.checked_sub(open.start?)?;
+            (open.frames > 1).then(|| span / u64::from(open.frames - 1))
+        });
+        here.or(self.seen_spacing).unwrap_or(self.nominal_spacing)
+    }
+
+    /// Sets the automatic stride after the first 16 frames, and drops the frames that it would not have sampled.
+    fn decide(&mut self) {
+        let stride = self.stride.at_spacing(self.spacing());
+        self.decided = Some(stride);
+        if let Some(open) = &mut self.open {
+            let mut index = 0;
+            open.sampled.retain(|_| {
+                index += 1;
+                (index - 1) % stride == 0
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::FRAME_BYTES;
+    use proptest::prelude::*;
+
+    const MS: u64 = 1_000_000;
+
+    /// Runs frames with these timestamps through; every place, and every segment.
+    fn cut(stride: Stride, nominal: u64, times: &[Option<u64>]) -> (Vec<Place>, Vec<Segment>) {
+        let mut segmenter = Segmenter::new(stride);
+        segmenter.set_nominal_spacing(nominal);
+        let (mut places, mut segments) = (Vec::new(), Vec::new());
+        for (i, &pts) in times.iter().enumerate() {
+            if segmenter.breaks_before(pts) {
+                segments.extend(segmenter.finish());
+            }
+            let frame = segmenter.samples_next().then(|| Frame::new(vec![i as u8; FRAME_BYTES]));
+            let (place, segment) = segmenter.push(Input { pts, duration: None, frame });
+            places.push(place);
+            segments.extend(segment);
+        }
+        segments.extend(segmenter.finish());
+        (places, segments)
+    }
+
+    fn steady(frames: u64, spacing: u64) -> Vec<Option<u64>> {
+        (0..frames).map(|i| Some(i * spacing)).collect()
+    }
+
+    fn sampled(segment: &Segment) -> Vec<u8> {
+        segment.clip.frames().iter().map(|f| f.pixels()[0]).collect()
+    }
+
+    #[test]
+    fn thirty_three_frames_make_two_segments_and_a_padded_one() {
+        let (places, segments) = cut(Stride::Auto, 0, &steady(33, 40 * MS));
+        assert_eq!(places[16], Place { segment: 1, frame: 0 });
+        let got: Vec<_> = segments.iter().map(|s| (s.index, s.start, s.duration, s.frames, s.padded)).collect();
+        let whole = 640 * MS;
+        assert_eq!(
+            got,
+            [
+                (0, Some(0), whole, 16, false),
+                (1, Some(whole), whole, 16, false),
+                (2, Some(2 * whole), 40 * MS, 1, true)
+            ]
+        );
+    }
+
+    #[test]
+    fn auto_stride_samples_sixty_a_second_every_second_frame() {
+        let (places, segments) = cut(Stride::Auto, 0, &steady(64, 1_000_000_000 / 60));
+        assert_eq!(places[32], Place { segment: 1, frame: 0 });
+        assert_eq!(segments.len(), 2);
+        assert_eq!(sampled(&segments[0]), (0..32).step_by(2).collect::<Vec<u8>>());
+        assert_eq!(sampled(&segments[1]), (32..64).step_by(2).collect::<Vec<u8>>());
+        assert_eq!((segments[0].sample_of(0), segments[0].sample_of(31)), (0, 15));
+    }
+
+    #[test]
+    fn auto_stride_believes_timestamps_rather_than_the_caps() {
+        // The caps claim 1,000 frames a second; the frames come 25 a second.
+        let (_, segments) = cut(Stride::Auto, MS, &steady(16, 40 * MS));
+        assert_eq!((segments[0].stride, segments[0].frames), (1, 16));
+    }
+
+    #[test]
+    fn frames_without_timestamps_count_by_the_caps() {
+        let (_, segments) = cut(Stride::Auto, 20 * MS, &[None; 40]);
+        let got: Vec<_> = segments.iter().map(|s| (s.start, s.duration, s.frames, s.stride)).collect();
+        assert_eq!(got, [(None, 640 * MS, 32, 2), (None, 160 * MS, 8, 2)]);
+    }
+
+    #[test]
+    fn a_jump_and_a_step_back_end_the_segment() {
+        let mut times = steady(8, 40 * MS);
+        times.extend([Some(5_000 * MS), Some(5_040 * MS), Some(100 * MS)]);
+        let (_, segments) = cut(Stride::Auto, 0, &times);
+        let got: Vec<_> = segments.iter().map(|s| (s.start.unwrap() / MS, s.duration / MS, s.frames)).collect();
+        assert_eq!(got, [(0, 320, 8), (5_000, 80, 2), (100, 40, 1)]);
+    }
+
+    #[test]
+    fn slow_streams_are_not_cut_at_every_frame() {
+        let (_, segments) = cut(Stride::Auto, 2_000 * MS, &steady(20, 2_000 * MS));
+        assert_eq!(segments.iter().map(|s| s.frames).collect::<Vec<_>>(), [16, 4]);
+    }
+
+    proptest! {
+        #[test]
+        fn every_frame_has_one_place_in_order(steps in prop::collection::vec(0u64..200 * MS, 1..150), stride in 0u32..4) {
+            let mut now = 0;
+            let times: Vec<_> = steps.iter().map(|s| { now += s; Some(now) }).collect();
+            let (places, segments) = cut(Stride::from_setting(stride), 0, &times);
+            prop_assert_eq!(places.len(), times.len());
+            let expected: Vec<Place> = segments.iter()
+                .flat_map(|s| (0..s.frames).map(|frame| Place { segment: s.index, frame }))
+                .collect();
+            prop_assert_eq!(&places, &expected);
+            for segment in &segments[..segments.len() - 1] {
+                prop_assert_eq!(segment.frames, 16 * segment.stride);
+                prop_assert!(!segment.padded);
+            }
+        }
+    }
+}
