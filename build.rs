@@ -7,13 +7,13 @@ fn main() {
 
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     println!("cargo:rerun-if-env-changed=DESUMNET_LIBTORCH_RPATH");
-    // An installed tree first (`make install` names it), then the one that was built against.
-    let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_else(|| ".libtorch/torch".into()));
+    // `make install` names the folder that libtorch is installed to; the one that is built against works in this tree.
     if let Ok(installed) = env::var("DESUMNET_LIBTORCH_RPATH") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{installed}");
-    } else if let Ok(lib) = libtorch.join("lib").canonicalize() {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
-    } else {
-        println!("cargo:warning=no libtorch in {}; run `make setup`", libtorch.display());
+    }
+    let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_else(|| ".libtorch/torch".into()));
+    match libtorch.join("lib").canonicalize() {
+        Ok(lib) => println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display()),
+        Err(_) => println!("cargo:warning=no libtorch in {}; run `make setup`", libtorch.display()),
     }
 }

@@ -106,7 +106,7 @@ impl Decoder {
     ///
     /// # Errors
     /// [`DecodeError::Broken`] or [`DecodeError::NoVideo`]
-    pub fn next(&mut self) -> Result<Option<Picture>, DecodeError> {
+    pub fn next_picture(&mut self) -> Result<Option<Picture>, DecodeError> {
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
                 let buffer = sample.buffer();
@@ -165,7 +165,7 @@ impl Drop for Decoder {
 /// Time between frames by the caps' frame rate, ns; 0 where they have none.
 pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
     let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
-    if n == 0 { 0 } else { 1_000_000_000u64 * d / n }
+    (1_000_000_000 * d).checked_div(n).unwrap_or(0)
 }
 
 /// A video's segments, in order.
@@ -194,7 +194,7 @@ impl Segments {
         loop {
             let picture = match self.waiting.take() {
                 Some(picture) => picture,
-                None => match self.decoder.next()? {
+                None => match self.decoder.next_picture()? {
                     Some(picture) => picture,
                     None => return Ok(self.segmenter.finish()),
                 },

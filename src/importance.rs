@@ -95,7 +95,7 @@ impl Forward {
         }
         let scores = scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
         debug_assert_eq!(scores.size(), [categories.len() as i64, FRAMES as i64]);
-        Ok(Vec::<Vec<f32>>::try_from(scores)?)
+        Vec::<Vec<f32>>::try_from(scores)
     }
 }
 

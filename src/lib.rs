@@ -9,6 +9,7 @@ pub mod models;
 pub mod network;
 pub mod offline;
 pub mod pending;
+pub mod report;
 pub mod segmenter;
 pub mod summary;
 pub mod training;

@@ -247,3 +247,126 @@ impl<T> Pending<T> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clip::{Clip, Frame},
+        engine::ScoreError,
+    };
+    use std::time::Duration;
+
+    fn span(index: u64, frames: u32) -> Span {
+        let segment = Segment {
+            index,
+            start: Some(index * 640),
+            duration: 640,
+            frames,
+            stride: 1,
+            padded: frames < 16,
+            clip: Clip::padded(vec![Frame::black()]).unwrap(),
+        };
+        Span::new(&segment, None)
+    }
+
+    fn score(value: f32) -> Result<Score, ScoreError> {
+        let frame_scores = (0..16).map(|i| value + i as f32).collect();
+        Ok(Score { category: 1, confidence: 0.5, frame_scores, score: value, inference: Duration::ZERO })
+    }
+
+    /// Everything that can be done now, in words.
+    fn steps(pending: &mut Pending<&'static str>, now: Instant) -> Vec<String> {
+        let mut done = Vec::new();
+        loop {
+            done.push(match pending.step(now) {
+                Step::Resolved(outcome) => format!("#{} {} {:?}", outcome.span.index, outcome.score, outcome.flags),
+                Step::Frame(name, outcome, frame) => {
+                    format!("{name} #{}.{frame} {}", outcome.span.index, outcome.frame_score(frame))
+                }
+                Step::Other(name) => name.to_string(),
+                Step::Wait(_) => return done,
+            });
+        }
+    }
+
+    fn frames(pending: &mut Pending<&'static str>, segment: u64, names: &[&'static str]) {
+        for (frame, name) in names.iter().enumerate() {
+            pending.add_frame(name, Place { segment, frame: frame as u32 });
+        }
+    }
+
+    #[test]
+    fn frames_and_events_wait_for_their_segment_and_keep_their_order() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        pending.add_event("caps");
+        frames(&mut pending, 0, &["a", "b"]);
+        assert_eq!(steps(&mut pending, now), ["caps"]);
+        pending.await_score(span(0, 2), None);
+        pending.add_event("tag");
+        frames(&mut pending, 1, &["c"]);
+        pending.await_score(span(1, 1), None);
+        pending.add_event("eos");
+        assert!(steps(&mut pending, now).is_empty());
+        // The second answer alone releases nothing.
+        pending.answer(1, score(7.0));
+        assert!(steps(&mut pending, now).is_empty());
+        pending.answer(0, score(3.0));
+        let padded = Flags::PADDED;
+        assert_eq!(
+            steps(&mut pending, now),
+            [
+                format!("#0 3 {padded:?}"),
+                format!("#1 7 {padded:?}"),
+                "a #0.0 3".into(),
+                "b #0.1 4".into(),
+                "tag".into(),
+                "c #1.0 7".into(),
+                "eos".into()
+            ]
+        );
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn carried_segments_take_the_last_score_when_their_turn_comes() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        frames(&mut pending, 0, &["a"]);
+        pending.await_score(span(0, 16), None);
+        frames(&mut pending, 1, &["b"]);
+        pending.carry(span(1, 16), Flags::empty());
+        assert!(steps(&mut pending, now).is_empty());
+        pending.answer(0, score(3.0));
+        let carried = Flags::CARRIED;
+        let none = Flags::empty();
+        assert_eq!(
+            steps(&mut pending, now),
+            [format!("#0 3 {none:?}"), format!("#1 3 {carried:?}"), "a #0.0 3".into(), "b #1.0 3".into()]
+        );
+    }
+
+    #[test]
+    fn a_late_segment_goes_on_and_its_answer_counts_for_the_next() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        frames(&mut pending, 0, &["a"]);
+        pending.await_score(span(0, 16), Some(now + Duration::from_millis(5)));
+        let Step::Wait(Some(until)) = pending.step(now) else { panic!("nothing can be done yet") };
+        let late = Flags::LATE | Flags::UNSCORED;
+        assert_eq!(steps(&mut pending, until), [format!("#0 0 {late:?}"), "a #0.0 0".into()]);
+        pending.answer(0, score(9.0));
+        frames(&mut pending, 1, &["b"]);
+        pending.carry(span(1, 16), Flags::LATE);
+        let late = Flags::LATE | Flags::CARRIED;
+        assert_eq!(steps(&mut pending, now), [format!("#1 9 {late:?}"), "b #1.0 9".into()]);
+    }
+
+    #[test]
+    fn failed_scoring_holds_nothing_back() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        frames(&mut pending, 0, &["a"]);
+        pending.await_score(span(0, 16), None);
+        pending.answer(0, Err(ScoreError::stopped()));
+        let failed = Flags::FAILED | Flags::UNSCORED;
+        assert_eq!(steps(&mut pending, now), [format!("#0 0 {failed:?}"), "a #0.0 0".into()]);
+    }
+}

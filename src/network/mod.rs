@@ -88,8 +88,12 @@ impl Network {
     /// x = (pixel - mean) / std.
     ///
     /// # Errors
-    /// From libtorch.
+    /// If a clip is of another size; from libtorch.
     pub fn input(&self, clips: &[&[u8]]) -> Result<Tensor, TchError> {
+        // libtorch would read past the end of a short one.
+        if let Some(wrong) = clips.iter().find(|clip| clip.len() != CLIP_BYTES) {
+            return Err(TchError::Shape(format!("a clip has {} bytes, {CLIP_BYTES} are needed", wrong.len())));
+        }
         let shape = [1, FRAMES as i64, CROP as i64, CROP as i64, 3];
         let clips = clips
             .iter()

@@ -8,6 +8,25 @@ const EASY: f64 = 1.5;
 /// The same when the budget is spent.
 const HARD: f64 = 0.1;
 
+/// Why a segment is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It is among the most important ones.
+    Important,
+    /// The skim would fall short of its length.
+    Due,
+}
+
+impl Reason {
+    /// The word for it in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Important => "important",
+            Self::Due => "due",
+        }
+    }
+}
+
 /// Keeps the most important `ratio` of a stream without knowing what comes.
 ///
 /// A segment is kept when its importance, its rank among the latest, is high enough; how high depends on what is left of
@@ -28,19 +47,21 @@ impl Skim {
         Self { ratio, seen: 0, kept: 0 }
     }
 
-    /// Whether to keep the segment that begins, of this importance ([0, 1]) and duration (ns).
-    pub fn keep(&mut self, importance: f64, duration: u64) -> bool {
+    /// Why to keep the segment that begins, of this importance ([0, 1]) and duration (ns); `None`: drop it.
+    pub fn keep(&mut self, importance: f64, duration: u64) -> Option<Reason> {
         let budget = self.ratio * (self.seen + duration) as f64;
         let spent = if budget > 0.0 { self.kept as f64 / budget } else { 0.0 };
         // 0 where too little is kept, 1 where the budget is spent.
         let place = (spent - FLOOR) / (1.0 - FLOOR);
-        let top = self.ratio * (EASY + (HARD - EASY) * place);
-        let keep = self.ratio >= 1.0 || place < 0.0 || (place <= 1.0 && importance >= 1.0 - top);
+        let top = self.ratio * (EASY + (HARD - EASY) * place.max(0.0));
+        let important = place <= 1.0 && importance >= 1.0 - top;
+        let due = place < 0.0 || self.ratio >= 1.0;
+        let reason = if important { Some(Reason::Important) } else { due.then_some(Reason::Due) };
         self.seen += duration;
-        if keep {
+        if reason.is_some() {
             self.kept += duration;
         }
-        keep
+        reason
     }
 }
 
@@ -56,7 +77,7 @@ mod tests {
         let kept: Vec<u64> = (0..200u64)
             .filter(|i| {
                 let score = if (150..154).contains(i) { 10.0 } else { (i * 37 % 101) as f32 / 101.0 };
-                skim.keep(f64::from(quantile.add(score)), 500)
+                skim.keep(f64::from(quantile.add(score)), 500).is_some()
             })
             .collect();
         assert_eq!((150..154).filter(|i| kept.contains(i)).count(), 4, "{kept:?}");
@@ -65,7 +86,7 @@ mod tests {
     #[test]
     fn ratio_one_keeps_everything() {
         let mut skim = Skim::new(1.0);
-        assert!((0..50).all(|i| skim.keep(f64::from(i % 2), 7)));
+        assert!((0..50).all(|i| skim.keep(f64::from(i % 2), 7).is_some()));
     }
 
     proptest! {
@@ -78,7 +99,7 @@ mod tests {
             let (mut seen, mut kept) = (0u64, 0u64);
             for (importance, duration) in segments {
                 seen += duration;
-                if skim.keep(importance, duration) {
+                if skim.keep(importance, duration).is_some() {
                     prop_assert!((kept as f64) <= ratio * seen as f64);
                     kept += duration;
                 }

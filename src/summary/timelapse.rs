@@ -5,13 +5,14 @@ const FLOOR: f64 = 0.25;
 /// Segments over which a total that strayed is brought back.
 const REPAY: f64 = 8.0;
 
+/// Importance of a segment that gets an even share: importance is a rank, so its mean is one half.
+const MEAN: f64 = 0.5;
+
 /// Shares out 1 / `speed` of the frames in proportion to importance (digest, Time-lapse, the practical form): never more
 /// than a segment has, nor less than a quarter of an even share.
 #[derive(Debug)]
 pub struct TimeLapse {
     speed: f64,
-    segments: u64,
-    importance: f64,
     /// Frames that an even share of all segments so far comes to, less what was allotted.
     owed: f64,
     /// Allotted, not yet a whole frame.
@@ -21,17 +22,13 @@ pub struct TimeLapse {
 impl TimeLapse {
     /// `speed` at least 1: one frame in `speed` is kept.
     pub fn new(speed: f64) -> Self {
-        Self { speed, segments: 0, importance: 0.0, owed: 0.0, credit: 0.0 }
+        Self { speed, owed: 0.0, credit: 0.0 }
     }
 
     /// How many of a segment's `frames` to keep, by its importance in [0, 1].
     pub fn frames(&mut self, importance: f64, frames: u32) -> u32 {
-        self.segments += 1;
-        self.importance += importance;
-        let mean = self.importance / self.segments as f64;
         let even = f64::from(frames) / self.speed;
-        let weight = if mean > 0.0 { importance / mean } else { 1.0 };
-        let share = (even * weight + self.owed / REPAY).clamp(FLOOR * even, f64::from(frames));
+        let share = (even * importance / MEAN + self.owed / REPAY).clamp(FLOOR * even, f64::from(frames));
         self.owed += even - share;
         self.credit += share;
         let kept = self.credit.floor().min(f64::from(frames));
@@ -73,7 +70,7 @@ mod tests {
     #[test]
     fn a_segment_twice_as_important_gets_twice_the_frames() {
         let mut lapse = TimeLapse::new(8.0);
-        let kept: Vec<u32> = (0..4_000).map(|i| lapse.frames(if i % 2 == 0 { 0.3 } else { 0.6 }, 160)).collect();
+        let kept: Vec<u32> = (0..4_000).map(|i| lapse.frames(if i % 2 == 0 { 1.0 / 3.0 } else { 2.0 / 3.0 }, 160)).collect();
         let of = |odd: usize| kept.iter().skip(odd).step_by(2).sum::<u32>() as f64;
         let ratio = of(1) / of(0);
         assert!((ratio - 2.0).abs() < 0.15, "{ratio}");

@@ -157,7 +157,7 @@ fn read(path: &Path, category: usize) -> Result<Video, String> {
     let decode = || {
         let mut decoder = Decoder::open(&path.to_string_lossy())?;
         let mut frames = Vec::new();
-        while let Some(picture) = decoder.next()? {
+        while let Some(picture) = decoder.next_picture()? {
             frames.push(decoder.scale(&picture)?);
         }
         Ok(frames)

@@ -370,7 +370,7 @@ impl Score {
         let live = input.live == Some(true);
         let processing_deadline = self.settings().processing_deadline;
         let mut state = self.shared.lock();
-        if segment.index % u64::from(input.settings.interval) != 0 {
+        if !segment.index.is_multiple_of(input.settings.interval.into()) {
             state.pending.carry(span, Flags::empty());
         } else if live && state.pending.under_way() >= UNDER_WAY {
             state.pending.carry(span, Flags::LATE);

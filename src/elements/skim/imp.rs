@@ -9,7 +9,7 @@ use crate::{
     meta::{Flags, ImportanceMeta},
     summary::{
         retime::{Row, Splice},
-        skim,
+        skim::{self, Reason},
         timelapse::{self, TimeLapse},
     },
 };
@@ -40,7 +40,7 @@ impl Default for Settings {
 
 /// How the mode decides and retimes.
 enum Decider {
-    Skim { skim: skim::Skim, keeping: bool, splice: Splice },
+    Skim { skim: skim::Skim, keeping: Option<Reason>, splice: Splice },
     TimeLapse { lapse: TimeLapse, kept: u32, row: Row },
 }
 
@@ -53,6 +53,8 @@ struct ClipInfo {
     /// Highest importance of its segments.
     importance: f64,
     category: String,
+    /// Of its first segment.
+    reason: Reason,
 }
 
 struct State {
@@ -68,7 +70,7 @@ impl State {
     fn new(settings: Settings) -> Self {
         let decider = match settings.mode {
             Mode::Skim => {
-                Decider::Skim { skim: skim::Skim::new(settings.ratio), keeping: false, splice: Splice::default() }
+                Decider::Skim { skim: skim::Skim::new(settings.ratio), keeping: None, splice: Splice::default() }
             }
             Mode::Timelapse => {
                 Decider::TimeLapse { lapse: TimeLapse::new(settings.speed), kept: 0, row: Row::default() }
@@ -319,16 +321,16 @@ impl State {
                 match scored {
                     Some(meta) if begins => *keeping = skim.keep(meta.importance, meta.segment_duration.nseconds()),
                     Some(_) => {}
-                    None => *keeping = true,
+                    None => *keeping = Some(Reason::Due),
                 }
-                if !*keeping {
+                let Some(reason) = *keeping else {
                     splice.drop(time);
                     messages.extend(self.end_clip(buffer.pts()));
                     return Fate::Drop;
-                }
+                };
                 let output = splice.keep(time);
                 if begins {
-                    messages.extend(self.extend_clip(buffer.pts(), output, meta));
+                    messages.extend(self.extend_clip(buffer.pts(), output, reason, meta));
                 }
                 Fate::Keep(output, None)
             }
@@ -356,6 +358,7 @@ impl State {
         &mut self,
         start: Option<gst::ClockTime>,
         output: u64,
+        reason: Reason,
         meta: Option<&ImportanceMeta>,
     ) -> Option<gst::Structure> {
         let meta = meta?;
@@ -368,6 +371,7 @@ impl State {
             output: gst::ClockTime::from_nseconds(output),
             importance: meta.importance,
             category: meta.category.clone(),
+            reason,
         };
         let message = clip.message("clip-start").build();
         self.clip = Some(clip);
@@ -382,12 +386,15 @@ impl State {
 }
 
 impl ClipInfo {
-    /// `start` (PTS in the input), `output-start` (running time in the output), `importance`, `category`.
+    /// `start` (PTS in the input), `output-start` (running time in the output), `importance` (of `clip-start`: of its first
+    /// segment; of `clip-end`: the highest of its segments), `category`, `reason` (`important`, or `due`: the skim would
+    /// have fallen short of its length).
     fn message(&self, name: &str) -> gst::structure::Builder {
         gst::Structure::builder(name)
             .field("start", self.start)
             .field("output-start", self.output)
             .field("importance", self.importance)
             .field("category", &self.category)
+            .field("reason", self.reason.name())
     }
 }

@@ -1,0 +1,53 @@
+//! What several tests need: a small model, and the plugin registered.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+pub mod scoring;
+
+use std::path::{Path, PathBuf};
+
+use gstdesumnet::network::{CONVS, Header, Layer, Model, POOLED};
+use tch::{Device, Kind, Tensor};
+
+/// Categories of [`tiny_model`].
+pub const CATEGORIES: [&str; 3] = ["jumping", "cooking", "sailing"];
+
+/// GStreamer, with the plugin's elements.
+pub fn init() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        gst::init().unwrap();
+        gstdesumnet::plugin_register_static().unwrap();
+    });
+}
+
+/// A network of the right shape with few, random weights: it scores a clip in a few milliseconds.
+pub fn tiny_network(seed: i64) -> Model {
+    tch::manual_seed(seed);
+    let widths = [4, 6, 8, 8, 8, 16, 16, CATEGORIES.len() as i64];
+    let (mut inputs, mut layers) = (3, Vec::new());
+    for (i, out) in widths.into_iter().enumerate() {
+        if i == CONVS {
+            inputs *= POOLED as i64;
+        }
+        let shape = if i < CONVS { vec![out, inputs, 3, 3, 3] } else { vec![out, inputs] };
+        let fan_in: i64 = shape[1..].iter().product();
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        layers.push(Layer { weight: random(&shape) * (2.0 / fan_in as f64).sqrt(), bias: random(&[out]) * 0.1 });
+        inputs = out;
+    }
+    let header = Header {
+        categories: CATEGORIES.map(String::from).to_vec(),
+        mean: [99.0, 91.5, 83.0],
+        std: [74.0, 70.5, 69.0],
+        provenance: serde_json::json!({ "made_by": "tests" }),
+    };
+    Model { header, layers }
+}
+
+/// [`tiny_network`] as a float32 file.
+pub fn tiny_model(folder: &Path) -> PathBuf {
+    let path = folder.join("tiny.safetensors");
+    tiny_network(1).save(&path, Kind::Float).unwrap();
+    path
+}
