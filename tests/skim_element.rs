@@ -80,7 +80,11 @@ fn skim_keeps_whole_segments_and_closes_the_gaps() {
     assert_eq!(names, ["clip-start", "clip-end", "clip-start", "clip-end", "clip-start", "clip-end"]);
     assert!(said[2].contains("start=(guint64)1280000000, output-start=(guint64)640000000"), "{}", said[2]);
     assert!(said[3].contains("end=(guint64)1920000000") && said[3].contains("reason=(string)due"), "{}", said[3]);
-    assert!(said[4].contains("reason=(string)important") && said[4].contains("importance=(double)0.98999"), "{}", said[4]);
+    assert!(
+        said[4].contains("reason=(string)important") && said[4].contains("importance=(double)0.98999"),
+        "{}",
+        said[4]
+    );
 }
 
 #[test]
@@ -114,8 +118,7 @@ fn uneven_frame_times_are_kept_within_a_clip_and_joined_at_the_cut() {
         times.extend(std::iter::from_fn(|| harness.try_pull()).map(|out| out.pts().unwrap().mseconds()));
     }
     // Segments 0 and 2; segment 1 begins at 640.
-    let expected: Vec<u64> =
-        (0..32).map(|i| i * 40 + if i % 2 == 1 { 10 } else { 0 }).collect();
+    let expected: Vec<u64> = (0..32).map(|i| i * 40 + if i % 2 == 1 { 10 } else { 0 }).collect();
     assert_eq!(times, expected);
 }
 

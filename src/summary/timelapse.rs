@@ -70,7 +70,8 @@ mod tests {
     #[test]
     fn a_segment_twice_as_important_gets_twice_the_frames() {
         let mut lapse = TimeLapse::new(8.0);
-        let kept: Vec<u32> = (0..4_000).map(|i| lapse.frames(if i % 2 == 0 { 1.0 / 3.0 } else { 2.0 / 3.0 }, 160)).collect();
+        let kept: Vec<u32> =
+            (0..4_000).map(|i| lapse.frames(if i % 2 == 0 { 1.0 / 3.0 } else { 2.0 / 3.0 }, 160)).collect();
         let of = |odd: usize| kept.iter().skip(odd).step_by(2).sum::<u32>() as f64;
         let ratio = of(1) / of(0);
         assert!((ratio - 2.0).abs() < 0.15, "{ratio}");

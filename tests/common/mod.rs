@@ -51,3 +51,25 @@ pub fn tiny_model(folder: &Path) -> PathBuf {
     tiny_network(1).save(&path, Kind::Float).unwrap();
     path
 }
+
+/// Renders `frames` pictures of a videotestsrc pattern, 320x240 at 25 a second, into an MP4 file.
+pub fn render(path: &Path, pattern: &str, frames: u32) {
+    launch(&format!(
+        "videotestsrc pattern={pattern} num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast ! mp4mux ! filesink location={}",
+        path.display()
+    ));
+}
+
+/// Plays a pipeline to its end.
+pub fn launch(description: &str) {
+    use gst::prelude::*;
+    init();
+    let pipeline = gst::parse::launch(description).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let end = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(gst::ClockTime::NONE, &end).unwrap();
+    assert_eq!(message.type_(), gst::MessageType::Eos, "{description}: {message:?}");
+    pipeline.set_state(gst::State::Null).unwrap();
+}

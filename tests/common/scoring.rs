@@ -22,7 +22,7 @@ use gstdesumnet::{
 use super::{CATEGORIES, init, tiny_model};
 
 /// Longest wait for what must come: only a test that fails waits as long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// Time between pictures unless a test says otherwise: 25 a second.
 pub const SPACING: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
@@ -68,7 +68,9 @@ impl BusyEngine {
     pub fn occupy(&mut self) {
         let (release, released) = mpsc::channel();
         // Ends with an error once the sender is dropped.
-        let reply = Box::new(move |_| drop(released.recv()));
+        let reply = Box::new(move |_| {
+            let _ = released.recv();
+        });
         self.engine.submit(vec![0; CLIP_BYTES], request(), reply);
         self.release = Some(release);
     }
@@ -124,6 +126,7 @@ pub fn request_for(category: &str) -> Request {
 }
 
 pub fn info(format: gst_video::VideoFormat, width: u32, height: u32, rate: (i32, i32)) -> gst_video::VideoInfo {
+    init();
     gst_video::VideoInfo::builder(format, width, height).fps(gst::Fraction::new(rate.0, rate.1)).build().unwrap()
 }
 
