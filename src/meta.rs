@@ -13,23 +13,23 @@ pub const META_NAME: &str = "DeSumNetImportanceMeta";
 /// Name of the structure of the element message per segment.
 pub const MESSAGE_NAME: &str = "desumnet-segment";
 
-/// How a segment came by its score.
+/// How a segment came by its score. The names are single words because GstStructure writes names and reads words.
 #[glib::flags(name = "DeSumNetImportanceFlags")]
 pub enum Flags {
     /// The segment was short (end of stream, gap, new caps) and its last frame repeated.
-    #[flags_value(name = "Short segment, last frame repeated", nick = "padded")]
+    #[flags_value(name = "padded", nick = "padded")]
     PADDED = 1 << 0,
     /// The score is the last one before, not its own: by `interval`, or because its own is missing.
-    #[flags_value(name = "Score of an earlier segment", nick = "carried")]
+    #[flags_value(name = "carried", nick = "carried")]
     CARRIED = 1 << 1,
     /// Its own score did not come in time (live pipelines only).
-    #[flags_value(name = "Score came too late", nick = "late")]
+    #[flags_value(name = "late", nick = "late")]
     LATE = 1 << 2,
     /// Scoring failed.
-    #[flags_value(name = "Scoring failed", nick = "failed")]
+    #[flags_value(name = "failed", nick = "failed")]
     FAILED = 1 << 3,
     /// There is no score at all: nothing was scored so far. Scores and importance are 0.
-    #[flags_value(name = "No score", nick = "unscored")]
+    #[flags_value(name = "unscored", nick = "unscored")]
     UNSCORED = 1 << 4,
 }
 
@@ -127,7 +127,7 @@ impl ImportanceMeta {
 }
 
 /// The message per segment: `segment`, `start` (PTS), `running-time`, `duration`, `frames`, `score`, `importance`,
-/// `category`, `confidence`, `flags` as in the meta, and `frame-scores` (one a sampled frame; empty if carried).
+/// `category`, `confidence`, `flags` as in the meta, and `frame-scores` (16, as the clip has; empty if carried).
 pub fn segment_message(outcome: &Outcome, categories: &[String]) -> gst::Structure {
     let category = outcome.category.map_or("", |c| &categories[c]);
     gst::Structure::builder(MESSAGE_NAME)
@@ -143,4 +143,44 @@ pub fn segment_message(outcome: &Outcome, categories: &[String]) -> gst::Structu
         .field("flags", outcome.flags)
         .field("frame-scores", gst::Array::new(outcome.frame_scores.iter().map(|&s| f64::from(s))))
         .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_survive_being_written_and_read() {
+        gst::init().unwrap();
+        for flags in [Flags::empty(), Flags::PADDED, Flags::LATE | Flags::CARRIED, Flags::all()] {
+            let text = gst::Structure::builder("a").field("flags", flags).build().to_string();
+            let read: gst::Structure = text.parse().unwrap();
+            assert_eq!(read.get::<Flags>("flags"), Ok(flags), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_gives_back_the_meta_that_it_got() {
+        gst::init().unwrap();
+        register();
+        for start in [None, Some(gst::ClockTime::from_mseconds(640))] {
+            let meta = ImportanceMeta {
+                segment: 7,
+                segment_start: start,
+                segment_duration: gst::ClockTime::from_mseconds(533),
+                segment_frames: 16,
+                frame: 3,
+                frame_score: 0.25,
+                segment_score: 0.5,
+                importance: 0.75,
+                category: "sailing, fast".into(),
+                confidence: 0.875,
+                flags: Flags::PADDED,
+            };
+            let mut buffer = gst::Buffer::new();
+            assert_eq!(ImportanceMeta::of(&buffer), None);
+            meta.add(buffer.get_mut().unwrap()).unwrap();
+            assert_eq!(ImportanceMeta::of(&buffer.copy()), Some(meta));
+        }
+    }
 }

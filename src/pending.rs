@@ -138,11 +138,6 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Segments that the engine has and has not answered for.
-    pub fn under_way(&self) -> usize {
-        self.waiting.iter().filter(|(_, waiting)| matches!(waiting, Waiting::Engine(_))).count()
-    }
-
     /// Finished segments whose frames have not all gone on.
     pub fn finished_segments(&self) -> usize {
         self.waiting.len() + self.resolved.len()
@@ -152,11 +147,19 @@ impl<T> Pending<T> {
         self.items.is_empty() && self.waiting.is_empty()
     }
 
-    /// Forgets what waits; scores so far go on to count.
-    pub fn clear(&mut self) {
-        self.items.clear();
+    /// Forgets what waits; scores so far go on to count. The events that waited, in order.
+    pub fn clear(&mut self) -> Vec<T> {
         self.waiting.clear();
         self.resolved.clear();
+        let others = |item| if let Item::Other(event) = item { Some(event) } else { None };
+        self.items.drain(..).filter_map(others).collect()
+    }
+
+    /// Drops the frames before the next event: downstream wants no more of them.
+    pub fn drop_frames(&mut self) {
+        while let Some(Item::Frame(..)) = self.items.front() {
+            self.items.pop_front();
+        }
     }
 
     /// The next thing to do at the instant `now`.

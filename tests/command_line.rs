@@ -77,9 +77,8 @@ fn score_prints_one_json_document() {
 fn score_names_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let model = common::tiny_model(folder.path());
-    let score = |video: &str, more: &[&str]| {
-        failure(&desumnet(&[&["score", video, "--model", text(&model)], more].concat()))
-    };
+    let score =
+        |video: &str, more: &[&str]| failure(&desumnet(&[&["score", video, "--model", text(&model)], more].concat()));
     let error = score("no/such/video.mp4", &[]);
     assert!(error.contains("no/such/video.mp4: no such file"), "{error}");
 

@@ -1,5 +1,5 @@
-//! The meta and the messages as Python sees them: runs `examples/read_meta.py` in a process of its own, with the plugin that
-//! cargo built.
+//! The meta and the messages as Python sees them: runs `examples/read_meta.py` in a process of its own, with the plugin
+//! that cargo built.
 
 mod common;
 
@@ -14,7 +14,7 @@ use gst::prelude::*;
 fn python(folder: &Path, interpreter: &str, args: &[&str]) -> Result<String, String> {
     let plugins = folder.join("plugins");
     if !plugins.is_dir() {
-        // `cargo test` builds the plugin beside the tests only: the one in target/<profile> is as old as the last `cargo build`.
+        // `cargo test` builds the plugin beside the tests only: that in target/<profile> is of the last `cargo build`.
         let plugin = std::env::current_exe().unwrap().with_file_name("libgstdesumnet.so");
         std::fs::create_dir(&plugins).unwrap();
         std::os::unix::fs::symlink(plugin, plugins.join("libgstdesumnet.so")).unwrap();

@@ -23,10 +23,15 @@ pub fn init() {
 
 /// A network of the right shape with few, random weights: it scores a clip in a few milliseconds.
 pub fn tiny_network(seed: i64) -> Model {
+    network([4, 6, 8, 8, 8, 16, 16], seed)
+}
+
+/// Random weights of these widths, and [`CATEGORIES`].
+pub fn network(widths: [i64; 7], seed: i64) -> Model {
     tch::manual_seed(seed);
-    let widths = [4, 6, 8, 8, 8, 16, 16, CATEGORIES.len() as i64];
+    let widths = widths.into_iter().chain([CATEGORIES.len() as i64]);
     let (mut inputs, mut layers) = (3, Vec::new());
-    for (i, out) in widths.into_iter().enumerate() {
+    for (i, out) in widths.enumerate() {
         if i == CONVS {
             inputs *= POOLED as i64;
         }

@@ -29,7 +29,7 @@ pub const SPACING: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 /// The tiny model's file, written once a process.
 pub fn model() -> &'static Path {
     static MODEL: LazyLock<PathBuf> = LazyLock::new(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(env!("CARGO_CRATE_NAME"));
         std::fs::create_dir_all(&folder).unwrap();
         tiny_model(&folder)
     });

@@ -68,12 +68,18 @@ struct Stats {
 
 struct State {
     pending: Pending<Item>,
+    /// The source pad's task is still at what it took out of `pending`.
+    busy: bool,
+    /// Segments that the engine has not answered for, thrown away or not.
+    under_way: usize,
     /// What downstream said last.
     flow: Result<gst::FlowSuccess, gst::FlowError>,
     /// Pads are inactive or flushing: nobody is to wait.
     flushing: bool,
     /// EOS has come in.
     eos: bool,
+    /// Time between frames by the newest caps that came in, ns; 0 where they tell none.
+    spacing: u64,
     /// Rises when segments are thrown away, so that answers for them are too.
     generation: u64,
     stats: Stats,
@@ -95,6 +101,8 @@ impl Shared {
 
     fn answer(&self, generation: u64, index: u64, answer: Result<SegmentScore, ScoreError>) {
         let mut state = self.lock();
+        state.under_way -= 1;
+        self.changed.notify_all();
         if state.generation != generation {
             return;
         }
@@ -107,7 +115,6 @@ impl Shared {
             Err(error) => state.failure = Some(error.clone()),
         }
         state.pending.answer(index, answer);
-        self.changed.notify_all();
     }
 }
 
@@ -119,6 +126,8 @@ pub struct Score {
     shared: Arc<Shared>,
     /// Names for the numbers in outcomes; set with the model.
     categories: Mutex<Arc<Vec<String>>>,
+    /// Keeps the model loaded from READY on.
+    engine: Mutex<Option<Arc<Engine>>>,
 }
 
 #[glib::object_subclass]
@@ -155,9 +164,12 @@ impl ObjectSubclass for Score {
             .build();
         let state = State {
             pending: Pending::default(),
+            busy: false,
+            under_way: 0,
             flow: Ok(gst::FlowSuccess::Ok),
             flushing: true,
             eos: false,
+            spacing: 0,
             generation: 0,
             stats: Stats::default(),
             failure: None,
@@ -169,6 +181,7 @@ impl ObjectSubclass for Score {
             intake: Mutex::default(),
             shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }),
             categories: Mutex::default(),
+            engine: Mutex::default(),
         }
     }
 }
@@ -232,6 +245,7 @@ impl ElementImpl for Score {
                 state.stats = Stats::default();
                 state.generation += 1;
                 state.eos = false;
+                state.spacing = 0;
                 drop(state);
                 *self.intake() = Some(Intake {
                     segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride)),
@@ -249,6 +263,9 @@ impl ElementImpl for Score {
         if transition == gst::StateChange::PausedToReady {
             self.discard();
             *self.intake() = None;
+        }
+        if transition == gst::StateChange::ReadyToNull {
+            self.keep(None);
         }
         Ok(success)
     }
@@ -271,12 +288,17 @@ impl Score {
     fn prepare(&self) -> Result<(Settings, Ready), gst::StateChangeError> {
         let settings = self.settings().clone();
         let ready = self.ready(&settings).map_err(|reason| {
-            gst::element_imp_error!(self, gst::LibraryError::Settings, ["{reason}"]);
+            gst::element_imp_error!(self, gst::LibraryError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
         *self.categories.lock().unwrap_or_else(PoisonError::into_inner) =
             Arc::new(ready.engine.header.categories.clone());
+        self.keep(Some(ready.engine.clone()));
         Ok((settings, ready))
+    }
+
+    fn keep(&self, engine: Option<Arc<Engine>>) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = engine;
     }
 
     fn ready(&self, settings: &Settings) -> Result<Ready, String> {
@@ -320,9 +342,6 @@ impl Score {
                 Frame::black()
             })
         });
-        if let Some(error) = warning.filter(|_| !std::mem::replace(&mut input.warned, true)) {
-            gst::element_imp_warning!(self, gst::StreamError::Decode, ["A frame was scored as black: {error}"]);
-        }
         let (place, segment) = input.segmenter.push(Input { pts, duration, frame });
         let pass_on = if observe {
             Some(buffer)
@@ -333,14 +352,17 @@ impl Score {
         if let Some(segment) = segment {
             self.submit(input, &segment);
         }
+        let warning = warning.filter(|_| !std::mem::replace(&mut input.warned, true));
         drop(intake);
+        if let Some(error) = warning {
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("A frame was scored as black: {error}"));
+        }
         if let Some(buffer) = pass_on {
             self.srcpad.push(buffer)?;
         }
         // Upstream waits here: for the engine (files only), and for downstream to take what is ready.
         let full = |state: &State| {
-            (!live && state.pending.under_way() >= UNDER_WAY)
-                || (!observe && state.pending.finished_segments() >= FINISHED)
+            (!live && state.under_way >= UNDER_WAY) || (!observe && state.pending.finished_segments() >= FINISHED)
         };
         let state = self.wait_while(|state| full(state));
         self.check_flow(&state)
@@ -372,12 +394,13 @@ impl Score {
         let mut state = self.shared.lock();
         if !segment.index.is_multiple_of(input.settings.interval.into()) {
             state.pending.carry(span, Flags::empty());
-        } else if live && state.pending.under_way() >= UNDER_WAY {
+        } else if live && state.under_way >= UNDER_WAY {
             state.pending.carry(span, Flags::LATE);
         } else {
             let deadline =
                 (live && input.settings.mode == Mode::Annotate).then(|| Instant::now() + processing_deadline);
             state.pending.await_score(span, deadline);
+            state.under_way += 1;
             let (generation, index) = (state.generation, segment.index);
             drop(state);
             let shared = self.shared.clone();
@@ -436,7 +459,7 @@ impl Score {
             EventView::Caps(caps) => {
                 if let Err(error) = self.take_caps(input, caps.caps()) {
                     drop(intake);
-                    gst::element_imp_error!(self, gst::StreamError::Format, ["{error}"]);
+                    gst::element_imp_error!(self, gst::StreamError::Format, ("{error}"));
                     return false;
                 }
             }
@@ -449,14 +472,23 @@ impl Score {
         }
         let observe = input.settings.mode == Mode::Observe;
         drop(intake);
+        if event.type_() == gst::EventType::Caps {
+            self.post_latency();
+        }
         if observe {
             if event.type_() == gst::EventType::Eos {
-                drop(self.wait_while(|state| !state.pending.is_empty()));
+                drop(self.wait_while(|state| state.busy || !state.pending.is_empty()));
             }
             return gst::Pad::event_default(pad, Some(&*self.obj()), event);
         }
         let mut state = self.shared.lock();
-        if state.flushing || state.flow.is_err() {
+        // After EOS from downstream, events still go on: its own EOS, or a new stream.
+        if state.flow == Err(gst::FlowError::Eos)
+            && matches!(event.type_(), gst::EventType::StreamStart | gst::EventType::Segment)
+        {
+            state.flow = Ok(gst::FlowSuccess::Ok);
+        }
+        if state.flushing || state.flow.is_err_and(|error| error != gst::FlowError::Eos) {
             return false;
         }
         state.eos = event.type_() == gst::EventType::Eos;
@@ -468,25 +500,40 @@ impl Score {
     fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
         input.scaler = Some(Scaler::new(&info)?);
-        input.segmenter.set_nominal_spacing(nominal_spacing(&info));
-        self.post_latency();
+        let spacing = nominal_spacing(&info);
+        input.segmenter.set_nominal_spacing(spacing);
+        self.shared.lock().spacing = spacing;
         Ok(())
     }
 
     /// Throws away what waits, and answers that are still to come for it.
     fn discard(&self) {
         let mut state = self.shared.lock();
-        state.pending.clear();
+        let events = state.pending.clear();
         state.generation += 1;
         state.eos = false;
         self.shared.changed.notify_all();
+        drop(state);
+        // Upstream sends caps, tags and the like only once: they stay on the pad and go on with the next buffer.
+        for item in events {
+            if let Item::Event(event) = item
+                && event.is_sticky()
+                && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos)
+            {
+                // Refused only by a pad that is not active, which starts anew.
+                let _ = self.srcpad.store_sticky_event(&event);
+            }
+        }
     }
 
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        if !matches!(query.view(), gst::QueryView::Allocation(_)) || self.settings().mode == Mode::Observe {
+        if !matches!(query.view(), gst::QueryView::Allocation(_)) {
             return gst::Pad::query_default(pad, Some(&*self.obj()), query);
         }
         let answered = self.srcpad.peer_query(query);
+        if self.settings().mode == Mode::Observe {
+            return answered;
+        }
         // Upstream's pool must not run dry while a segment fills and another is scored.
         let gst::QueryViewMut::Allocation(query) = query.view_mut() else { return answered };
         let Some(info) = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok()) else {
@@ -510,10 +557,11 @@ impl Score {
 
     /// How long frames may stay in a live pipeline: until their segment is whole, and until its score must be there.
     fn latency(&self) -> gst::ClockTime {
-        let info = self.sinkpad.current_caps().and_then(|caps| gst_video::VideoInfo::from_caps(&caps).ok());
-        let spacing = info.as_ref().map(nominal_spacing).filter(|&s| s > 0).unwrap_or(USUAL_SPACING);
+        let spacing = self.shared.lock().spacing;
+        let spacing = if spacing == 0 { USUAL_SPACING } else { spacing };
         let clip = u64::from(self.frames_per_segment(spacing)) * spacing;
-        gst::ClockTime::from_nseconds(clip + self.settings().processing_deadline.as_nanos() as u64)
+        let deadline = self.settings().processing_deadline.as_nanos() as u64;
+        gst::ClockTime::from_nseconds(clip.saturating_add(deadline).min(gst::ClockTime::MAX.nseconds()))
     }
 
     fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
@@ -526,9 +574,9 @@ impl Score {
         let (live, mut min, mut max) = query.result();
         if live && self.settings().mode == Mode::Annotate {
             let ours = self.latency();
-            min += ours;
+            min = min.saturating_add(ours);
             // Beyond that, a few finished segments may wait for downstream.
-            max = max.map(|max| max + ours);
+            max = max.map(|max| max.saturating_add(ours));
         }
         query.set(live, min, max);
         true
@@ -582,10 +630,11 @@ impl Score {
             state.stats.failed += u64::from(outcome.flags.contains(Flags::FAILED));
         }
         let failure = state.failure.take();
+        state.busy = true;
         self.shared.changed.notify_all();
         drop(state);
         if let Some(error) = failure {
-            gst::element_imp_warning!(self, gst::LibraryError::Failed, ["Frames go on without a new score: {error}"]);
+            gst::element_imp_warning!(self, gst::LibraryError::Failed, ("Frames go on without a new score: {error}"));
         }
         let flow = match step {
             Step::Resolved(outcome) => {
@@ -602,6 +651,8 @@ impl Score {
         if let Err(error) = flow {
             self.stop_pushing(error);
         }
+        self.shared.lock().busy = false;
+        self.shared.changed.notify_all();
     }
 
     fn post_segment(&self, outcome: &Outcome) {
@@ -634,15 +685,20 @@ impl Score {
     fn stop_pushing(&self, error: gst::FlowError) {
         let mut state = self.shared.lock();
         state.flow = Err(error);
+        if error == gst::FlowError::Eos {
+            state.pending.drop_frames();
+            self.shared.changed.notify_all();
+            return;
+        }
         let after_eos = state.eos && !state.flushing;
         self.shared.changed.notify_all();
         drop(state);
         let _ = self.srcpad.pause_task();
-        if after_eos && !matches!(error, gst::FlowError::Flushing | gst::FlowError::Eos) {
+        if after_eos && error != gst::FlowError::Flushing {
             gst::element_imp_error!(
                 self,
                 gst::StreamError::Failed,
-                ["Downstream takes no more buffers ({error:?}): see its own error"]
+                ("Downstream takes no more buffers ({error:?}): see its own error")
             );
         }
     }

@@ -1,0 +1,224 @@
+//! `desumnet` in live pipelines and as an observer: latency, late scores, messages.
+
+mod common;
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use common::scoring::*;
+use gst::{ClockTime, prelude::*};
+use gstdesumnet::{
+    meta::{Flags, ImportanceMeta},
+    segmenter::Stride,
+};
+
+/// What the source pad answers: live, least and largest latency.
+fn latency(rig: &Rig) -> (bool, ClockTime, Option<ClockTime>) {
+    let mut query = gst::query::Latency::new();
+    assert!(rig.element.static_pad("src").unwrap().query(&mut query));
+    query.result()
+}
+
+#[test]
+fn live_latency_is_upstreams_and_a_clip_and_the_deadline() {
+    let rates = [
+        ((25, 1), "0", 16 * 40_000_000),
+        ((25, 1), "3", 48 * 40_000_000),
+        ((30_000, 1001), "0", 16 * 33_366_666),
+        ((60, 1), "0", 32 * 16_666_666),
+        // Without a frame rate, 25 a second are assumed.
+        ((0, 1), "0", 16 * 40_000_000),
+    ];
+    for (rate, stride, clip) in rates {
+        let info = info(gst_video::VideoFormat::Rgb, 64, 48, rate);
+        let mut rig = Rig::live(&info, &[("processing-deadline", "250000000"), ("frame-stride", stride)]);
+        rig.harness.set_upstream_latency(ClockTime::from_mseconds(20));
+        let expected = ClockTime::from_mseconds(20 + 250) + ClockTime::from_nseconds(clip);
+        assert_eq!(latency(&rig), (true, expected, None), "{rate:?} stride {stride}");
+    }
+}
+
+#[test]
+fn observing_and_recordings_add_no_latency() {
+    let info = usual_info();
+    let mut observer = Rig::live(&info, &[("mode", "observe")]);
+    let mut recording = Rig::new(&info, &[]);
+    for (rig, live) in [(&mut observer, true), (&mut recording, false)] {
+        rig.harness.set_upstream_latency(ClockTime::from_mseconds(20));
+        assert_eq!(latency(rig), (live, ClockTime::from_mseconds(20), None));
+    }
+}
+
+#[test]
+fn longest_deadline_does_not_overflow_the_latency() {
+    let rig = Rig::live(&usual_info(), &[("processing-deadline", &u64::MAX.to_string())]);
+    assert_eq!(latency(&rig), (true, ClockTime::MAX, None));
+}
+
+#[test]
+fn new_deadline_is_announced_while_playing() {
+    let rig = Rig::live(&usual_info(), &[]);
+    while rig.bus.pop().is_some() {}
+    rig.element.set_property("processing-deadline", 5_000_000u64);
+    let message = rig.bus.pop_filtered(&[gst::MessageType::Latency]).unwrap();
+    assert_eq!(message.src(), Some(rig.element.upcast_ref()));
+    assert_eq!(latency(&rig).1, ClockTime::from_mseconds(640 + 5));
+}
+
+#[test]
+fn latency_of_new_caps_is_answered_as_soon_as_it_is_announced() {
+    let mut rig = Rig::live(&usual_info(), &[("processing-deadline", "0")]);
+    let answers = Arc::new(Mutex::new(Vec::new()));
+    let (seen, pad) = (answers.clone(), rig.element.static_pad("src").unwrap());
+    rig.bus.set_sync_handler(move |_, message| {
+        if message.type_() == gst::MessageType::Latency {
+            let mut query = gst::query::Latency::new();
+            assert!(pad.query(&mut query));
+            seen.lock().unwrap().push(query.result().1);
+        }
+        gst::BusSyncReply::Pass
+    });
+    let slow = info(gst_video::VideoFormat::Rgb, 64, 48, (10, 1));
+    rig.push_event(gst::event::Caps::new(&slow.to_caps().unwrap()));
+    assert_eq!(*answers.lock().unwrap(), [ClockTime::from_mseconds(1600)]);
+}
+
+#[test]
+fn live_frames_come_out_once_with_their_scores() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..40);
+    let expected = expected(&info, &pictures);
+    let mut rig = Rig::live(&info, &[("processing-deadline", "60000000000")]);
+    let mut out = Vec::new();
+    for segment in pictures[..32].chunks(16) {
+        rig.push(segment);
+        out.extend(rig.buffers(16));
+    }
+    rig.push(&pictures[32..]);
+    out.extend(rig.finish_buffers());
+    assert_marked(&out, &pictures, &expected);
+    assert_eq!((rig.stat("segments"), rig.stat("late")), (3, 0));
+}
+
+#[test]
+fn live_source_loses_no_frame() {
+    let pipeline = pipeline(
+        "videotestsrc is-live=true num-buffers=80 ! video/x-raw,width=64,height=48,framerate=100/1 \
+         ! desumnet processing-deadline=1 ! appsink name=sink sync=false",
+    );
+    let sink: gst_app::AppSink = pipeline.by_name("sink").unwrap().downcast().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let buffers: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()?.buffer_owned()).collect();
+    let offsets: Vec<_> = buffers.iter().map(|buffer| buffer.offset()).collect();
+    assert_eq!(offsets, (0..80).collect::<Vec<_>>());
+    let places: Vec<_> = metas(&buffers).iter().map(|meta| (meta.segment, meta.frame)).collect();
+    let expected: Vec<_> = (0..80).map(|number| (number / 64, (number % 64) as u32)).collect();
+    assert_eq!(places, expected);
+    pipeline.set_state(gst::State::Null).unwrap();
+}
+
+#[test]
+fn late_scores_let_frames_go_unscored_and_then_carry_the_newest() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..64);
+    let expected = Reference::new(request_for("cooking"), Stride::Auto).metas(&info, &pictures);
+    let mut busy = BusyEngine::new();
+    let properties = [("model", busy.model()), ("category", "cooking"), ("processing-deadline", "0")];
+    let mut rig = Rig::live(&info, &properties);
+    rig.push(&pictures[..48]);
+    let out = rig.buffers(48);
+    for (number, meta) in metas(&out).iter().enumerate() {
+        assert_eq!(meta.flags, Flags::LATE | Flags::UNSCORED);
+        assert_eq!((meta.segment, meta.frame), (number as u64 / 16, number as u32 % 16));
+        assert_eq!((meta.segment_score, meta.frame_score, meta.importance, meta.confidence), (0.0, 0.0, 0.0, 0.0));
+        assert_eq!(meta.category, "");
+    }
+    assert_eq!(
+        out.iter().map(|b| b.pts()).collect::<Vec<_>>(),
+        pictures[..48].iter().map(|b| b.pts()).collect::<Vec<_>>()
+    );
+
+    // Two segments are what the engine may have of an element: the third was never handed in.
+    busy.release();
+    busy.occupy();
+    rig.push(&pictures[48..]);
+    for meta in metas(&rig.buffers(16)) {
+        assert_eq!((meta.flags, meta.segment), (Flags::LATE | Flags::CARRIED, 3));
+        assert_eq!((meta.segment_score, meta.importance), (expected[16].segment_score, expected[16].importance));
+    }
+    assert_eq!((rig.stat("segments"), rig.stat("late"), rig.stat("failed")), (4, 4, 0));
+}
+
+#[test]
+fn observed_buffers_pass_at_once_on_their_own_thread() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..20);
+    let mut rig = Rig::new(&info, &[("mode", "observe")]);
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let seen = threads.clone();
+    rig.element.static_pad("src").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        seen.lock().unwrap().push(std::thread::current().id());
+        gst::PadProbeReturn::Ok
+    });
+    for picture in &pictures {
+        rig.push(std::slice::from_ref(picture));
+        let out = buffers_of(&rig.so_far());
+        assert_eq!(out.iter().map(|b| b.as_ptr()).collect::<Vec<_>>(), [picture.as_ptr()]);
+        assert_eq!(ImportanceMeta::of(&out[0]), None);
+    }
+    assert_eq!(*threads.lock().unwrap(), vec![std::thread::current().id(); 20]);
+}
+
+#[test]
+fn observer_posts_every_segment_before_eos() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..40);
+    let expected = expected(&info, &pictures);
+    let mut rig = Rig::new(&info, &[("mode", "observe")]);
+    let (eos, at_eos) = mpsc::channel();
+    let at_eos = Mutex::new(at_eos);
+    let posted = Arc::new(AtomicUsize::new(0));
+    let counter = posted.clone();
+    rig.bus.set_sync_handler(move |_, message| {
+        if message.type_() == gst::MessageType::Element {
+            // Holds the message back for as long as an EOS that does not wait for it needs to pass.
+            let overtaken = at_eos.lock().unwrap().recv_timeout(Duration::from_millis(100));
+            counter.fetch_add(usize::from(overtaken.is_err()), Ordering::SeqCst);
+        }
+        gst::BusSyncReply::Pass
+    });
+    let sent = Mutex::new(eos);
+    rig.element.static_pad("src").unwrap().add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
+        if probe.event().is_some_and(|event| event.type_() == gst::EventType::Eos) {
+            sent.lock().unwrap().send(()).unwrap();
+        }
+        gst::PadProbeReturn::Ok
+    });
+    rig.push(&pictures);
+    rig.push_event(gst::event::Eos::new());
+    assert_eq!(posted.load(Ordering::SeqCst), 3, "messages posted before EOS");
+    let got: Vec<_> =
+        rig.segment_messages().iter().map(|m| (m.get("segment").unwrap(), m.get("score").unwrap())).collect();
+    let expected: Vec<(u64, f64)> =
+        expected.iter().step_by(16).map(|meta| (meta.segment, meta.segment_score)).collect();
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn live_observer_tells_of_segments_that_the_engine_had_no_time_for() {
+    let info = usual_info();
+    let mut busy = BusyEngine::new();
+    let mut rig = Rig::live(&info, &[("mode", "observe"), ("model", busy.model())]);
+    rig.push(&pictures(&info, 0..48));
+    assert_eq!(buffers_of(&rig.so_far()).len(), 48);
+    busy.release();
+    rig.finish();
+    let flags: Vec<Flags> = rig.segment_messages().iter().map(|message| message.get("flags").unwrap()).collect();
+    assert_eq!(flags, [Flags::empty(), Flags::empty(), Flags::LATE | Flags::CARRIED]);
+}
