@@ -138,7 +138,12 @@ impl<T> Pending<T> {
         }
     }
 
-    /// Finished segments whose frames have not all gone on.
+    /// Segments that have their outcome, and whose frames have not all gone on.
+    pub fn resolved_segments(&self) -> usize {
+        self.resolved.len()
+    }
+
+    /// Finished segments, with their outcome or not yet, whose frames have not all gone on.
     pub fn finished_segments(&self) -> usize {
         self.waiting.len() + self.resolved.len()
     }

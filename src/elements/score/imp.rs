@@ -1,132 +1,39 @@
-//! The element: pads, events and states around the segmenter, the engine and the queue of what waits.
+//! The element: pads, events, queries and states. What the upstream thread does with frames is in `input.rs`, what the
+//! source pad's task does with scores in `output.rs`, and what they share in `shared.rs`.
 //!
-//! The upstream thread scales frames, cuts segments and hands them to the engine; the source pad's task pushes what is
-//! released. Locks, in this order: `settings`, `input`, `shared.state`. None is held while pushing, posting or querying.
+//! Locks, in this order: `intake`, `settings`, `shared.state`. None is held while pushing or posting.
 
-use std::{
-    sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
-};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use gst::{prelude::*, subclass::prelude::*};
 
-use super::settings::{Mode, PROPERTIES, Settings};
+use super::{
+    input::{Intake, Ready},
+    settings::{Mode, PROPERTIES, Settings},
+    shared::{Item, Shared},
+};
 use crate::{
-    clip::{ClipError, FRAMES, Frame, Scaler},
+    clip::FRAMES,
     decode::nominal_spacing,
-    engine::{Category, Engine, Request, Score as SegmentScore, ScoreError},
-    meta::{self, Flags, ImportanceMeta},
-    pending::{Outcome, Pending, Span, Step},
-    segmenter::{Input, Segment, Segmenter, Stride},
+    engine::{Category, Engine, Request},
+    pending::Pending,
+    segmenter::Stride,
 };
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("desumnet", gst::DebugColorFlags::empty(), Some("DeSumNet importance scoring"))
 });
 
-/// Segments that the engine may have of one element: one under way and one next.
-const UNDER_WAY: usize = 2;
-/// Finished segments whose frames may wait to be pushed before upstream has to.
-const FINISHED: usize = 3;
 /// Time between frames that the latency counts with where the caps tell none, ns.
 const USUAL_SPACING: u64 = 40_000_000;
 
-/// What a model and the settings come to, from READY on.
-struct Ready {
-    engine: Arc<Engine>,
-    request: Request,
-}
-
-/// The upstream thread's own.
-struct Intake {
-    settings: Settings,
-    ready: Ready,
-    segmenter: Segmenter,
-    scaler: Option<Scaler>,
-    segment: gst::FormattedSegment<gst::ClockTime>,
-    /// Whether upstream is live; asked at the first frame.
-    live: Option<bool>,
-    /// A damaged buffer was already warned of.
-    warned: bool,
-}
-
-enum Item {
-    Buffer(gst::Buffer),
-    Event(gst::Event),
-}
-
-/// Counters behind the `stats` property.
-#[derive(Default)]
-struct Stats {
-    segments: u64,
-    late: u64,
-    failed: u64,
-    scored: u64,
-    inference: Duration,
-    worst: Duration,
-}
-
-struct State {
-    pending: Pending<Item>,
-    /// The source pad's task is still at what it took out of `pending`.
-    busy: bool,
-    /// Segments that the engine has not answered for, thrown away or not.
-    under_way: usize,
-    /// What downstream said last.
-    flow: Result<gst::FlowSuccess, gst::FlowError>,
-    /// Pads are inactive or flushing: nobody is to wait.
-    flushing: bool,
-    /// EOS has come in.
-    eos: bool,
-    /// Time between frames by the newest caps that came in, ns; 0 where they tell none.
-    spacing: u64,
-    /// Rises when segments are thrown away, so that answers for them are too.
-    generation: u64,
-    stats: Stats,
-    /// The newest failure, until it is posted.
-    failure: Option<ScoreError>,
-}
-
-/// What the engine's replies reach, however long the element lives.
-struct Shared {
-    state: Mutex<State>,
-    /// Anything in `state` that somebody may wait for.
-    changed: Condvar,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn answer(&self, generation: u64, index: u64, answer: Result<SegmentScore, ScoreError>) {
-        let mut state = self.lock();
-        state.under_way -= 1;
-        self.changed.notify_all();
-        if state.generation != generation {
-            return;
-        }
-        match &answer {
-            Ok(score) => {
-                state.stats.scored += 1;
-                state.stats.inference += score.inference;
-                state.stats.worst = state.stats.worst.max(score.inference);
-            }
-            Err(error) => state.failure = Some(error.clone()),
-        }
-        state.pending.answer(index, answer);
-    }
-}
-
 pub struct Score {
-    sinkpad: gst::Pad,
-    srcpad: gst::Pad,
+    pub(super) sinkpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
     settings: Mutex<Settings>,
     intake: Mutex<Option<Intake>>,
-    shared: Arc<Shared>,
-    /// Names for the numbers in outcomes; set with the model.
-    categories: Mutex<Arc<Vec<String>>>,
-    /// Keeps the model loaded from READY on.
+    pub(super) shared: Arc<Shared>,
+    /// Loaded from READY on.
     engine: Mutex<Option<Arc<Engine>>>,
 }
 
@@ -162,25 +69,12 @@ impl ObjectSubclass for Score {
             })
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
-        let state = State {
-            pending: Pending::default(),
-            busy: false,
-            under_way: 0,
-            flow: Ok(gst::FlowSuccess::Ok),
-            flushing: true,
-            eos: false,
-            spacing: 0,
-            generation: 0,
-            stats: Stats::default(),
-            failure: None,
-        };
         Self {
             sinkpad,
             srcpad,
             settings: Mutex::default(),
             intake: Mutex::default(),
-            shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }),
-            categories: Mutex::default(),
+            shared: Arc::default(),
             engine: Mutex::default(),
         }
     }
@@ -207,7 +101,7 @@ impl ObjectImpl for Score {
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
-            "stats" => self.stats().to_value(),
+            "stats" => self.shared.lock().stats.structure().to_value(),
             name => self.settings().get(name),
         }
     }
@@ -242,20 +136,12 @@ impl ElementImpl for Score {
                 let (settings, ready) = self.prepare()?;
                 let mut state = self.shared.lock();
                 state.pending = Pending::default();
-                state.stats = Stats::default();
+                state.stats = Default::default();
                 state.generation += 1;
                 state.eos = false;
                 state.spacing = 0;
                 drop(state);
-                *self.intake() = Some(Intake {
-                    segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride)),
-                    settings,
-                    ready,
-                    scaler: None,
-                    segment: gst::FormattedSegment::new(),
-                    live: None,
-                    warned: false,
-                });
+                *self.intake() = Some(Intake::new(settings, ready));
             }
             _ => {}
         }
@@ -265,23 +151,19 @@ impl ElementImpl for Score {
             *self.intake() = None;
         }
         if transition == gst::StateChange::ReadyToNull {
-            self.keep(None);
+            *self.engine() = None;
         }
         Ok(success)
     }
 }
 
 impl Score {
-    fn settings(&self) -> MutexGuard<'_, Settings> {
+    pub(super) fn settings(&self) -> MutexGuard<'_, Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn intake(&self) -> MutexGuard<'_, Option<Intake>> {
+    pub(super) fn intake(&self) -> MutexGuard<'_, Option<Intake>> {
         self.intake.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn categories(&self) -> Arc<Vec<String>> {
-        self.categories.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Gets the engine for the settings; posts what is wrong with them.
@@ -291,14 +173,12 @@ impl Score {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
-        *self.categories.lock().unwrap_or_else(PoisonError::into_inner) =
-            Arc::new(ready.engine.header.categories.clone());
-        self.keep(Some(ready.engine.clone()));
+        *self.engine() = Some(ready.engine.clone());
         Ok((settings, ready))
     }
 
-    fn keep(&self, engine: Option<Arc<Engine>>) {
-        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = engine;
+    pub(super) fn engine(&self) -> MutexGuard<'_, Option<Arc<Engine>>> {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn ready(&self, settings: &Settings) -> Result<Ready, String> {
@@ -310,109 +190,6 @@ impl Score {
         let category = Category::named(&settings.category, &engine.header.categories).map_err(|e| e.to_string())?;
         gst::info!(CAT, imp = self, "Model {}, category {}", model.display(), settings.category);
         Ok(Ready { engine, request: Request { category, form: settings.form, aggregation: settings.aggregation } })
-    }
-
-    fn stats(&self) -> gst::Structure {
-        let stats = &self.shared.lock().stats;
-        let mean = stats.inference.as_nanos() / u128::from(stats.scored.max(1));
-        gst::Structure::builder("desumnet-stats")
-            .field("segments", stats.segments)
-            .field("late", stats.late)
-            .field("failed", stats.failed)
-            .field("mean-inference-time", mean as u64)
-            .field("worst-inference-time", stats.worst.as_nanos() as u64)
-            .build()
-    }
-
-    fn chain(&self, _pad: &gst::Pad, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let mut intake = self.intake();
-        let input = intake.as_mut().ok_or(gst::FlowError::Flushing)?;
-        self.check_flow(&self.shared.lock())?;
-        let observe = input.settings.mode == Mode::Observe;
-        let live = *input.live.get_or_insert_with(|| self.upstream_is_live());
-        let (pts, duration) = (buffer.pts().map(|t| t.nseconds()), buffer.duration().map(|t| t.nseconds()));
-        if input.segmenter.breaks_before(pts) {
-            self.finish(input);
-        }
-        let scaler = input.scaler.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
-        let mut warning = None;
-        let frame = input.segmenter.samples_next().then(|| {
-            scaler.scale(&buffer).unwrap_or_else(|error| {
-                warning = Some(error);
-                Frame::black()
-            })
-        });
-        let (place, segment) = input.segmenter.push(Input { pts, duration, frame });
-        let pass_on = if observe {
-            Some(buffer)
-        } else {
-            self.shared.lock().pending.add_frame(Item::Buffer(buffer), place);
-            None
-        };
-        if let Some(segment) = segment {
-            self.submit(input, &segment);
-        }
-        let warning = warning.filter(|_| !std::mem::replace(&mut input.warned, true));
-        drop(intake);
-        if let Some(error) = warning {
-            gst::element_imp_warning!(self, gst::StreamError::Decode, ("A frame was scored as black: {error}"));
-        }
-        if let Some(buffer) = pass_on {
-            self.srcpad.push(buffer)?;
-        }
-        // Upstream waits here: for the engine (files only), and for downstream to take what is ready.
-        let full = |state: &State| {
-            (!live && state.under_way >= UNDER_WAY) || (!observe && state.pending.finished_segments() >= FINISHED)
-        };
-        let state = self.wait_while(|state| full(state));
-        self.check_flow(&state)
-    }
-
-    /// Waits until `busy` is over, or nobody is to wait any longer.
-    fn wait_while(&self, busy: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let ends = |state: &State| state.flushing || state.flow.is_err() || !busy(state);
-        self.shared.changed.wait_while(self.shared.lock(), |state| !ends(state)).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn check_flow(&self, state: &State) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if state.flushing { Err(gst::FlowError::Flushing) } else { state.flow }
-    }
-
-    /// Ends the open segment, however short.
-    fn finish(&self, input: &mut Intake) {
-        if let Some(segment) = input.segmenter.finish() {
-            self.submit(input, &segment);
-        }
-    }
-
-    /// A finished segment goes to the engine, if its turn and the load allow.
-    fn submit(&self, input: &Intake, segment: &Segment) {
-        let running_time = segment.start.and_then(|t| input.segment.to_running_time(gst::ClockTime::from_nseconds(t)));
-        let span = Span::new(segment, running_time.map(|t| t.nseconds()));
-        let live = input.live == Some(true);
-        let processing_deadline = self.settings().processing_deadline;
-        let mut state = self.shared.lock();
-        if !segment.index.is_multiple_of(input.settings.interval.into()) {
-            state.pending.carry(span, Flags::empty());
-        } else if live && state.under_way >= UNDER_WAY {
-            state.pending.carry(span, Flags::LATE);
-        } else {
-            let deadline =
-                (live && input.settings.mode == Mode::Annotate).then(|| Instant::now() + processing_deadline);
-            state.pending.await_score(span, deadline);
-            state.under_way += 1;
-            let (generation, index) = (state.generation, segment.index);
-            drop(state);
-            let shared = self.shared.clone();
-            let reply = Box::new(move |answer| shared.answer(generation, index, answer));
-            input.ready.engine.submit(segment.clip.centre_crop(), input.ready.request.clone(), reply);
-        }
-        self.shared.changed.notify_all();
-    }
-
-    fn upstream_is_live(&self) -> bool {
-        let mut query = gst::query::Latency::new();
-        self.sinkpad.peer_query(&mut query) && query.result().0
     }
 
     fn post_latency(&self) {
@@ -497,15 +274,6 @@ impl Score {
         true
     }
 
-    fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
-        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
-        input.scaler = Some(Scaler::new(&info)?);
-        let spacing = nominal_spacing(&info);
-        input.segmenter.set_nominal_spacing(spacing);
-        self.shared.lock().spacing = spacing;
-        Ok(())
-    }
-
     /// Throws away what waits, and answers that are still to come for it.
     fn discard(&self) {
         let mut state = self.shared.lock();
@@ -527,8 +295,17 @@ impl Score {
     }
 
     fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
-        if !matches!(query.view(), gst::QueryView::Allocation(_)) {
-            return gst::Pad::query_default(pad, Some(&*self.obj()), query);
+        match query.view() {
+            gst::QueryView::Allocation(_) => {}
+            gst::QueryView::Drain(_) => {
+                // Upstream wants its buffers back.
+                if let Some(input) = &mut *self.intake() {
+                    self.finish(input);
+                }
+                drop(self.wait_while(|state| state.busy || !state.pending.is_empty()));
+                return gst::Pad::query_default(pad, Some(&*self.obj()), query);
+            }
+            _ => return gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
         let answered = self.srcpad.peer_query(query);
         if self.settings().mode == Mode::Observe {
@@ -589,117 +366,5 @@ impl Score {
         self.shared.lock().flushing = true;
         self.shared.changed.notify_all();
         pad.stop_task().map_err(|_| gst::loggable_error!(CAT, "The source pad's task does not stop"))
-    }
-
-    fn start_task(&self) -> Result<(), glib::BoolError> {
-        let mut state = self.shared.lock();
-        state.flushing = false;
-        state.flow = Ok(gst::FlowSuccess::Ok);
-        drop(state);
-        let weak = self.downgrade();
-        self.srcpad.start_task(move || {
-            if let Some(this) = weak.upgrade() {
-                this.push_next();
-            }
-        })
-    }
-
-    /// One turn of the source pad's task: waits for the next thing that is ready, and does it.
-    fn push_next(&self) {
-        let mut state = self.shared.lock();
-        let step = loop {
-            if state.flushing {
-                let _ = self.srcpad.pause_task();
-                return;
-            }
-            match state.pending.step(Instant::now()) {
-                Step::Wait(None) => {
-                    state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-                }
-                Step::Wait(Some(deadline)) => {
-                    let rest = deadline.saturating_duration_since(Instant::now());
-                    let waited = self.shared.changed.wait_timeout(state, rest);
-                    state = waited.unwrap_or_else(PoisonError::into_inner).0;
-                }
-                step => break step,
-            }
-        };
-        if let Step::Resolved(outcome) = &step {
-            state.stats.segments += 1;
-            state.stats.late += u64::from(outcome.flags.contains(Flags::LATE));
-            state.stats.failed += u64::from(outcome.flags.contains(Flags::FAILED));
-        }
-        let failure = state.failure.take();
-        state.busy = true;
-        self.shared.changed.notify_all();
-        drop(state);
-        if let Some(error) = failure {
-            gst::element_imp_warning!(self, gst::LibraryError::Failed, ("Frames go on without a new score: {error}"));
-        }
-        let flow = match step {
-            Step::Resolved(outcome) => {
-                self.post_segment(&outcome);
-                Ok(gst::FlowSuccess::Ok)
-            }
-            Step::Frame(Item::Buffer(buffer), outcome, frame) => self.push_frame(buffer, &outcome, frame),
-            Step::Other(Item::Event(event)) => {
-                self.srcpad.push_event(event);
-                Ok(gst::FlowSuccess::Ok)
-            }
-            _ => Ok(gst::FlowSuccess::Ok),
-        };
-        if let Err(error) = flow {
-            self.stop_pushing(error);
-        }
-        self.shared.lock().busy = false;
-        self.shared.changed.notify_all();
-    }
-
-    fn post_segment(&self, outcome: &Outcome) {
-        gst::debug!(CAT, imp = self, "{outcome:?}");
-        let settings = self.settings();
-        if !settings.post_messages && settings.mode == Mode::Annotate {
-            return;
-        }
-        drop(settings);
-        let element = self.obj();
-        let structure = meta::segment_message(outcome, &self.categories());
-        let _ = element.post_message(gst::message::Element::builder(structure).src(&*element).build());
-    }
-
-    fn push_frame(
-        &self,
-        mut buffer: gst::Buffer,
-        outcome: &Outcome,
-        frame: u32,
-    ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let meta = ImportanceMeta::new(outcome, frame, &self.categories());
-        // Writable means the buffer's own fields: the picture is shared, not copied.
-        if let Err(error) = meta.add(buffer.make_mut()) {
-            gst::error!(CAT, imp = self, "{error}");
-        }
-        self.srcpad.push(buffer)
-    }
-
-    /// Downstream takes no more: upstream hears of it at its next buffer, or here if there will be none.
-    fn stop_pushing(&self, error: gst::FlowError) {
-        let mut state = self.shared.lock();
-        state.flow = Err(error);
-        if error == gst::FlowError::Eos {
-            state.pending.drop_frames();
-            self.shared.changed.notify_all();
-            return;
-        }
-        let after_eos = state.eos && !state.flushing;
-        self.shared.changed.notify_all();
-        drop(state);
-        let _ = self.srcpad.pause_task();
-        if after_eos && error != gst::FlowError::Flushing {
-            gst::element_imp_error!(
-                self,
-                gst::StreamError::Failed,
-                ("Downstream takes no more buffers ({error:?}): see its own error")
-            );
-        }
     }
 }

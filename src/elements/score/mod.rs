@@ -9,7 +9,10 @@
 //! ```
 
 mod imp;
+mod input;
+mod output;
 mod settings;
+mod shared;
 
 use gst::prelude::*;
 

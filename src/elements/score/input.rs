@@ -1,0 +1,166 @@
+//! What comes in: frames are scaled, cut into segments and handed to the engine.
+
+use std::{
+    sync::{Arc, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use gst::{prelude::*, subclass::prelude::*};
+
+use super::{
+    imp::Score,
+    settings::{Mode, Settings},
+    shared::{Item, State},
+};
+use crate::{
+    clip::{ClipError, Frame, Scaler},
+    decode::nominal_spacing,
+    engine::{Engine, Request},
+    meta::Flags,
+    pending::Span,
+    segmenter::{Input, Segment, Segmenter, Stride},
+};
+
+/// Segments that the engine may have of one element: one under way and one next.
+const UNDER_WAY: usize = 2;
+/// Finished segments whose frames may wait to be pushed before upstream has to.
+const FINISHED: usize = 3;
+/// What a model and the settings come to, from READY on.
+pub struct Ready {
+    pub engine: Arc<Engine>,
+    pub request: Request,
+}
+
+/// The upstream thread's own.
+pub struct Intake {
+    pub settings: Settings,
+    pub ready: Ready,
+    pub segmenter: Segmenter,
+    pub scaler: Option<Scaler>,
+    pub segment: gst::FormattedSegment<gst::ClockTime>,
+    /// Whether upstream is live; asked at the first frame.
+    pub live: Option<bool>,
+    /// A damaged buffer was already warned of.
+    pub warned: bool,
+}
+
+impl Intake {
+    pub fn new(settings: Settings, ready: Ready) -> Self {
+        Self {
+            segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride)),
+            settings,
+            ready,
+            scaler: None,
+            segment: gst::FormattedSegment::new(),
+            live: None,
+            warned: false,
+        }
+    }
+}
+
+impl Score {
+    pub(super) fn chain(&self, _pad: &gst::Pad, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut intake = self.intake();
+        let input = intake.as_mut().ok_or(gst::FlowError::Flushing)?;
+        self.check_flow(&self.shared.lock())?;
+        let observe = input.settings.mode == Mode::Observe;
+        let live = *input.live.get_or_insert_with(|| self.upstream_is_live());
+        let (pts, duration) = (buffer.pts().map(|t| t.nseconds()), buffer.duration().map(|t| t.nseconds()));
+        if input.segmenter.breaks_before(pts) {
+            self.finish(input);
+        }
+        let scaler = input.scaler.as_mut().ok_or(gst::FlowError::NotNegotiated)?;
+        let mut warning = None;
+        let frame = input.segmenter.samples_next().then(|| {
+            scaler.scale(&buffer).unwrap_or_else(|error| {
+                warning = Some(error);
+                Frame::black()
+            })
+        });
+        let (place, segment) = input.segmenter.push(Input { pts, duration, frame });
+        let pass_on = if observe {
+            Some(buffer)
+        } else {
+            self.shared.lock().pending.add_frame(Item::Buffer(buffer), place);
+            None
+        };
+        if let Some(segment) = segment {
+            self.submit(input, &segment);
+        }
+        let warning = warning.filter(|_| !std::mem::replace(&mut input.warned, true));
+        drop(intake);
+        if let Some(error) = warning {
+            gst::element_imp_warning!(self, gst::StreamError::Decode, ("A frame was scored as black: {error}"));
+        }
+        if let Some(buffer) = pass_on {
+            self.srcpad.push(buffer)?;
+        }
+        // Upstream waits here: for the engine (files only), and for downstream to take what is ready.
+        let full = |state: &State| {
+            if live {
+                // What waits for its score goes on at its deadline, whatever happens.
+                state.pending.resolved_segments() >= FINISHED
+            } else {
+                state.under_way >= UNDER_WAY || state.pending.finished_segments() >= FINISHED
+            }
+        };
+        let state = self.wait_while(|state| full(state));
+        self.check_flow(&state)
+    }
+
+    /// Waits until `busy` is over, or nobody is to wait any longer.
+    pub(super) fn wait_while(&self, busy: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        let ends = |state: &State| state.flushing || state.flow.is_err() || !busy(state);
+        self.shared.changed.wait_while(self.shared.lock(), |state| !ends(state)).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_flow(&self, state: &State) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if state.flushing { Err(gst::FlowError::Flushing) } else { state.flow }
+    }
+
+    /// Ends the open segment, however short.
+    pub(super) fn finish(&self, input: &mut Intake) {
+        if let Some(segment) = input.segmenter.finish() {
+            self.submit(input, &segment);
+        }
+    }
+
+    /// A finished segment goes to the engine, if its turn and the load allow.
+    fn submit(&self, input: &Intake, segment: &Segment) {
+        let running_time = segment.start.and_then(|t| input.segment.to_running_time(gst::ClockTime::from_nseconds(t)));
+        let span = Span::new(segment, running_time.map(|t| t.nseconds()));
+        let live = input.live == Some(true);
+        let processing_deadline = self.settings().processing_deadline;
+        let mut state = self.shared.lock();
+        if !segment.index.is_multiple_of(input.settings.interval.into()) {
+            state.pending.carry(span, Flags::empty());
+        } else if live && state.under_way >= UNDER_WAY {
+            state.pending.carry(span, Flags::LATE);
+        } else {
+            let deadline =
+                (live && input.settings.mode == Mode::Annotate).then(|| Instant::now() + processing_deadline);
+            state.pending.await_score(span, deadline);
+            state.under_way += 1;
+            let (generation, index) = (state.generation, segment.index);
+            drop(state);
+            let shared = self.shared.clone();
+            let reply = Box::new(move |answer| shared.answer(generation, index, answer));
+            input.ready.engine.submit(segment.clip.centre_crop(), input.ready.request.clone(), reply);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    fn upstream_is_live(&self) -> bool {
+        let mut query = gst::query::Latency::new();
+        self.sinkpad.peer_query(&mut query) && query.result().0
+    }
+
+    pub(super) fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
+        input.scaler = Some(Scaler::new(&info)?);
+        let spacing = nominal_spacing(&info);
+        input.segmenter.set_nominal_spacing(spacing);
+        self.shared.lock().spacing = spacing;
+        Ok(())
+    }
+}
