@@ -8,7 +8,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::{
     clip::{CROP, FRAMES},
-    network::Network,
+    network::{Network, wide},
 };
 
 /// What is differentiated: the `importance` setting.
@@ -65,7 +65,7 @@ impl Forward {
     pub fn new(network: &Network, clips: &[&[u8]]) -> Result<Self, TchError> {
         let input = network.input(clips)?.f_set_requires_grad(true)?;
         let logits = network.logits(&input)?;
-        let rows = logits.f_detach()?.f_softmax(-1, wide(network.kind))?.f_to_device(tch::Device::Cpu)?;
+        let rows = logits.f_detach()?.f_softmax(-1, logits.kind())?.f_to_device(tch::Device::Cpu)?;
         Ok(Self { input, logits, probabilities: Vec::<Vec<f32>>::try_from(rows.f_to_kind(Kind::Float)?)? })
     }
 
@@ -82,7 +82,7 @@ impl Forward {
         let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
         let output = match form {
             Form::Probability => self.logits.f_softmax(-1, wide)?,
-            Form::Weighted | Form::Logit => self.logits.f_to_kind(wide)?,
+            Form::Weighted | Form::Logit => self.logits.shallow_clone(),
         };
         let score = output.f_gather(1, &chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
         let gradient = Tensor::f_run_backward(&[score], &[&self.input], false, false)?.remove(0);
@@ -97,9 +97,4 @@ impl Forward {
         debug_assert_eq!(scores.size(), [categories.len() as i64, FRAMES as i64]);
         Vec::<Vec<f32>>::try_from(scores)
     }
-}
-
-/// The type for sums: float32, or float64 where the network itself runs in it.
-fn wide(kind: Kind) -> Kind {
-    if kind == Kind::Double { Kind::Double } else { Kind::Float }
 }

@@ -39,7 +39,7 @@ pub enum NetworkError {
 pub struct Network {
     pub header: Header,
     pub device: tch::Device,
-    /// Element type of weights and activations.
+    /// Element type of the convolutions; all else is [`wide`] of it.
     pub kind: Kind,
     layers: Vec<Layer>,
     mean: Tensor,
@@ -66,14 +66,13 @@ impl Network {
             .into_iter()
             .enumerate()
             .map(|(i, layer)| {
+                let kind = if i < CONVS { kind } else { wide(kind) };
                 let weight = layer.weight.f_to_device(device)?.f_to_kind(kind)?;
                 let weight = if i < CONVS { channels_last(&weight)? } else { weight.f_contiguous()? };
                 Ok(Layer { weight, bias: layer.bias.f_to_device(device)?.f_to_kind(kind)? })
             })
             .collect::<Result<_, TchError>>()?;
-        // Never coarser than float32: pixels and their mean are far larger than what remains of them.
-        let scale = if kind == Kind::Double { Kind::Double } else { Kind::Float };
-        let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(scale);
+        let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(wide(kind));
         Ok(Self {
             mean: rgb(model.header.mean)?,
             std: rgb(model.header.std)?,
@@ -118,7 +117,7 @@ impl Network {
                     .f_max_pool3d(pool, pool, [0, 0, 0], [1, 1, 1], true)?;
             } else {
                 if i == CONVS {
-                    x = x.f_flatten(1, -1)?;
+                    x = x.f_flatten(1, -1)?.f_to_kind(wide(self.kind))?;
                 }
                 x = x.f_linear(&layer.weight, Some(&layer.bias))?;
                 if i + 1 < LAYERS.len() {
@@ -128,6 +127,12 @@ impl Network {
         }
         Ok(x)
     }
+}
+
+/// The type for all that is cheap: float32, or float64 where the convolutions run in it. In 16 bits, pixels and their mean
+/// would be coarser than what remains of them, and class scores coarser than their probabilities' ranking needs.
+pub fn wide(kind: Kind) -> Kind {
+    if kind == Kind::Double { Kind::Double } else { Kind::Float }
 }
 
 /// The same `[N, C, T, H, W]` tensor with channels innermost in memory (tch has no memory-format argument).
