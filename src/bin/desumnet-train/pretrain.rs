@@ -17,7 +17,7 @@ use tch::Kind;
 /// Trains a model from scratch on a folder that holds a folder of videos per category
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folder of training videos: DATA/<category>/<video>
+    /// Folder of training videos: DATA/CATEGORY/VIDEO
     #[arg(long)]
     data: PathBuf,
     /// Folder of validation videos of the same categories; measured after every epoch of whole clips
