@@ -150,6 +150,12 @@ impl Scaler {
     }
 }
 
+/// Time between frames by the caps' frame rate, ns; 0 where they have none.
+pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
+    let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
+    (1_000_000_000 * d).checked_div(n).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

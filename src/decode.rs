@@ -6,7 +6,7 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    clip::{ClipError, Frame, Scaler},
+    clip::{ClipError, Frame, Scaler, nominal_spacing},
     segmenter::{Input, Segment, Segmenter, Stride},
 };
 
@@ -160,12 +160,6 @@ impl Drop for Decoder {
         // Going down can't fail in a way that matters to anybody.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
-}
-
-/// Time between frames by the caps' frame rate, ns; 0 where they have none.
-pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
-    let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
-    (1_000_000_000 * d).checked_div(n).unwrap_or(0)
 }
 
 /// A video's segments, in order.

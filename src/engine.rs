@@ -16,7 +16,6 @@ use thiserror::Error;
 use crate::{
     importance::{Aggregation, Form, Forward},
     network::{Device, Header, Network, NetworkError, Precision},
-    training::accuracy::argmax,
 };
 
 /// Why a segment got no score.
@@ -210,4 +209,9 @@ fn score(network: &Network, clip: &[u8], request: &Request) -> Result<Score, Sco
         return Err(ScoreError("its score is not a finite number; use precision=f32 or another model".into()));
     }
     Ok(Score { category, confidence, frame_scores, score, inference: began.elapsed() })
+}
+
+/// Number of the largest value; the first of equals.
+pub fn argmax(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

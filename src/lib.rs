@@ -1,4 +1,11 @@
 //! gst-plugin-desumnet: importance of video while it plays, by DeSumNet (ICCV 2017).
+//!
+//! Data flows one way. In a pipeline: frames -> [`clip`] and [`segmenter`] -> [`engine`] ([`network`], [`importance`]) ->
+//! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`] -> JSON or
+//! [`report`]. For training: [`decode`] -> the same clips -> [`training`] -> a model file.
+//!
+//! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
+
 pub mod clip;
 pub mod decode;
 pub mod elements;

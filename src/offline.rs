@@ -13,9 +13,10 @@ use crate::{
     network::{Device, NetworkError, Precision},
     segmenter::{Segment, Stride},
     summary::quantile,
-    training::accuracy,
 };
 
+/// Segments whose mean prediction names a video's category (paper, section 4).
+pub const SEGMENTS: usize = 10;
 /// Segments that the engine may have at a time, so that it never waits for the decoder.
 const AHEAD: usize = 2;
 
@@ -172,7 +173,7 @@ fn choose(
         progress(segment.start.unwrap_or(0), source.duration().unwrap_or(0));
         seen += 1;
         // Each segment so far is among the drawn with the same probability, however many are still to come.
-        if drawn.len() < accuracy::SEGMENTS {
+        if drawn.len() < SEGMENTS {
             drawn.push(segment.clip);
         } else if let Some(place) = drawn.get_mut(rng.random_range(0..seen)) {
             *place = segment.clip;

@@ -4,10 +4,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use tch::{Kind, TchError};
 
 use super::data::Dataset;
-use crate::network::Network;
-
-/// Segments drawn from a video.
-pub const SEGMENTS: usize = 10;
+use crate::{engine::argmax, network::Network, offline::SEGMENTS};
 
 /// How well a model names the categories of a set of videos.
 #[derive(Clone, Copy, Debug)]
@@ -40,9 +37,4 @@ pub fn measure(network: &Network, set: &Dataset, seed: u64) -> Result<Accuracy, 
     }
     let n = set.videos.len() as f64;
     Ok(Accuracy { video: videos as f64 / n, clip: clips as f64 / (n * SEGMENTS as f64), loss: loss / n })
-}
-
-/// Number of the largest value; the first of equals.
-pub fn argmax(values: &[f32]) -> usize {
-    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
 }

@@ -9,8 +9,7 @@ use std::{
 use gst::prelude::*;
 use gst_check::Harness;
 use gstdesumnet::{
-    clip::Scaler,
-    decode::nominal_spacing,
+    clip::{Scaler, nominal_spacing},
     engine::{Category, Engine, Request},
     importance::{Aggregation, Form},
     meta::{Flags, ImportanceMeta},

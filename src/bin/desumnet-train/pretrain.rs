@@ -5,6 +5,7 @@ use std::{error::Error, path::PathBuf};
 use gstdesumnet::{
     clip::CROP,
     network::{Device, Network, WIDTHS},
+    offline::SEGMENTS,
     training::{
         accuracy,
         data::Dataset,
@@ -83,7 +84,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             );
             provenance["validation"] = serde_json::json!({
                 "videos": set.videos.len(),
-                "segments_per_video": accuracy::SEGMENTS,
+                "segments_per_video": SEGMENTS,
                 "video_accuracy": measured.video,
                 "clip_accuracy": measured.clip,
                 "loss": measured.loss,

@@ -13,8 +13,7 @@ use super::{
     shared::{Item, Shared},
 };
 use crate::{
-    clip::FRAMES,
-    decode::nominal_spacing,
+    clip::{FRAMES, nominal_spacing},
     engine::{Category, Engine, Request},
     pending::Pending,
     segmenter::Stride,

@@ -13,8 +13,7 @@ use super::{
     shared::{Item, State},
 };
 use crate::{
-    clip::{ClipError, Frame, Scaler},
-    decode::nominal_spacing,
+    clip::{ClipError, Frame, Scaler, nominal_spacing},
     engine::{Engine, Request},
     meta::Flags,
     pending::Span,
