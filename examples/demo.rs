@@ -122,7 +122,7 @@ fn summarise(video: &str) -> Result<Made, Box<dyn Error>> {
             }
             "clip-end" => made.clips.push(Clip {
                 // A clip that lasts to the end of the video has no `end`.
-                time: seconds("start")..if structure.has_field("end") { seconds("end") } else { f64::INFINITY },
+                time: seconds("start")..Some(seconds("end")).filter(|&end| end > 0.0).unwrap_or(f64::INFINITY),
                 importance: number("importance"),
                 category: text("category"),
                 reason: text("reason"),

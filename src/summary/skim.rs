@@ -3,9 +3,7 @@
 /// Least share of the ratio that is kept: below it, a segment is kept whatever its importance.
 const FLOOR: f64 = 0.75;
 
-/// Share of the latest segments, in ratios, that is important enough when the time kept is at its least allowed.
-const EASY: f64 = 1.5;
-/// The same when the budget is spent.
+/// Share of the latest segments, in ratios, that is important enough when the budget is spent.
 const HARD: f64 = 0.1;
 
 /// Why a segment is kept.
@@ -53,7 +51,10 @@ impl Skim {
         let spent = if budget > 0.0 { self.kept as f64 / budget } else { 0.0 };
         // 0 where too little is kept, 1 where the budget is spent.
         let place = (spent - FLOOR) / (1.0 - FLOOR);
-        let top = self.ratio * (EASY + (HARD - EASY) * place.max(0.0));
+        // The share of the latest segments that is important enough: few where the budget is spent, and, before a segment
+        // has to be kept whatever it is, more than half.
+        let (hard, easy) = (HARD * self.ratio, (1.0 + self.ratio) / 2.0);
+        let top = hard + (easy - hard) * (1.0 - place.max(0.0)).powi(2);
         let important = place <= 1.0 && importance >= 1.0 - top;
         let due = place < 0.0 || self.ratio >= 1.0;
         let reason = if important { Some(Reason::Important) } else { due.then_some(Reason::Due) };
