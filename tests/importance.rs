@@ -244,21 +244,23 @@ fn clips_of_a_batch_do_not_touch_each_other() {
 }
 
 #[test]
-fn bf16_ranks_segments_as_float32_does() {
-    let (exact, coarse) = (network(Kind::Float), network(Kind::BFloat16));
-    let segment =
-        |network: &Network, clip: &[u8]| Aggregation::Mean.of(&scores(network, &[clip], &[1], Form::Weighted)[0]);
+fn sixteen_bits_rank_segments_as_float32_does() {
     let clips: Vec<Vec<u8>> = (0..24).map(|i| clip(i * 7)).collect();
-    let ranks = |network: &Network| {
-        let scores: Vec<f32> = clips.iter().map(|clip| segment(network, clip)).collect();
-        gstdesumnet::summary::quantile::ranks(&scores)
+    // Ranks about their mean.
+    let ranks = |kind| {
+        let network = network(kind);
+        let segment = |clip: &Vec<u8>| Aggregation::Mean.of(&scores(&network, &[clip], &[1], Form::Weighted)[0]);
+        let scores: Vec<f32> = clips.iter().map(segment).collect();
+        let ranks = gstdesumnet::summary::quantile::ranks(&scores);
+        ranks.into_iter().map(|r| f64::from(r) - 0.5).collect::<Vec<f64>>()
     };
-    let (a, b) = (ranks(&exact), ranks(&coarse));
-    let centred = |v: &[f32]| v.iter().map(|x| f64::from(*x) - 0.5).collect::<Vec<f64>>();
-    let (a, b) = (centred(&a), centred(&b));
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
-    let correlation = dot(&a, &b) / (dot(&a, &a) * dot(&b, &b)).sqrt();
-    assert!(correlation > 0.99, "{correlation}");
+    let exact = ranks(Kind::Float);
+    for kind in [Kind::BFloat16, Kind::Half] {
+        let coarse = ranks(kind);
+        let correlation = dot(&exact, &coarse) / (dot(&exact, &exact) * dot(&coarse, &coarse)).sqrt();
+        assert!(correlation > 0.99, "{kind:?}: {correlation}");
+    }
 }
 
 #[test]
