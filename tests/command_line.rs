@@ -151,6 +151,19 @@ fn pretrain_names_what_is_wrong_with_the_data() {
     let data = folder.path().join("data");
     std::fs::create_dir_all(data.join("empty")).unwrap();
     assert!(pretrain(&data).contains("holds no videos"));
+    for (more, code, reason) in [
+        (["--output", "no/such/folder/m.safetensors", "--epochs", "1"], 1, "make the folder or give another --output"),
+        (["--output", "m.safetensors", "--epochs", "0"], 1, "nothing to train"),
+        (["--output", "m.safetensors", "--batch", "0"], 2, "at least 1"),
+    ] {
+        let run = Command::new(env!("CARGO_BIN_EXE_desumnet-train"))
+            .args(["pretrain", "--data", text(&data)])
+            .args(more)
+            .output();
+        let run = run.unwrap();
+        assert_eq!(run.status.code(), Some(code), "{more:?}");
+        assert!(String::from_utf8_lossy(&run.stderr).contains(reason), "{more:?}: {run:?}");
+    }
     std::fs::write(data.join("empty/broken.mp4"), "not a video").unwrap();
     let error = pretrain(&data);
     assert!(error.contains("1 of 1 videos can't be decoded") && error.contains("broken.mp4"), "{error}");

@@ -44,9 +44,9 @@ impl Row {
         self.next.get_or_insert(time);
     }
 
-    /// Time of the next frame, which lasts `duration`.
-    pub fn keep(&mut self, duration: u64) -> Option<u64> {
-        let time = self.next?;
+    /// Time of the frame, which lasts `duration`, if it `keeps` a place in the row.
+    pub fn keep(&mut self, duration: u64, keeps: bool) -> Option<u64> {
+        let time = self.next.filter(|_| keeps)?;
         self.next = Some(time + duration);
         Some(time)
     }
@@ -80,6 +80,9 @@ mod tests {
         let mut row = Row::default();
         row.pass(500);
         row.pass(540);
-        assert_eq!([row.keep(40), row.keep(30), row.keep(40)], [Some(500), Some(540), Some(570)]);
+        assert_eq!(
+            [row.keep(40, true), row.keep(30, true), row.keep(40, false), row.keep(40, true)],
+            [Some(500), Some(540), None, Some(570)]
+        );
     }
 }

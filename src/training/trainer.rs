@@ -85,10 +85,10 @@ pub struct Settings {
     #[arg(long, value_delimiter = ',', value_name = "PHASES")]
     pub small: Vec<Phase>,
     /// Clips drawn from each video in an epoch
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = positive)]
     pub clips_per_video: usize,
     /// Clips in a minibatch (paper, section 4: 50)
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 50, value_parser = positive)]
     pub batch: usize,
     #[arg(long, value_enum, default_value_t = Optimizer::Sgd)]
     pub optimizer: Optimizer,
@@ -115,6 +115,10 @@ pub struct Settings {
     /// Seed of everything that is random
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "give a whole number of at least 1".into())
 }
 
 impl Settings {

@@ -36,6 +36,14 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     gst::init()?;
+    if args.settings.all_epochs() == 0 {
+        return Err("nothing to train: give --epochs or --small at least one epoch".into());
+    }
+    // Found out now and not after the first epoch.
+    let folder = args.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    tempfile::tempfile_in(folder).map_err(|e| {
+        format!("{} can't be written: {e}; make the folder or give another --output", args.output.display())
+    })?;
     let device = args.device.resolve()?;
     let data = load(&args.data, None)?;
     let validation = args.validation.as_ref().map(|folder| load(folder, Some(&data.categories))).transpose()?;

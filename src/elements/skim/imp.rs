@@ -8,9 +8,8 @@ use super::Mode;
 use crate::{
     meta::{Flags, ImportanceMeta},
     summary::{
-        retime::{Row, Splice},
-        skim::{self, Reason},
-        timelapse::{self, TimeLapse},
+        live::{Fate, Live, Place},
+        skim::Reason,
     },
 };
 
@@ -20,8 +19,6 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 
 const DEFAULT_RATIO: f64 = 0.2;
 const DEFAULT_SPEED: f64 = 8.0;
-/// Importance that a segment without a score is taken for in a time-lapse: the middle.
-const UNKNOWN_IMPORTANCE: f64 = 0.5;
 /// Duration that an unscored frame without one is taken for in a time-lapse.
 const UNKNOWN_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
@@ -38,12 +35,6 @@ impl Default for Settings {
     }
 }
 
-/// How the mode decides and retimes.
-enum Decider {
-    Skim { skim: skim::Skim, keeping: Option<Reason>, splice: Splice },
-    TimeLapse { lapse: TimeLapse, kept: u32, row: Row },
-}
-
 /// A run of kept segments, for the messages.
 struct ClipInfo {
     /// PTS of its first frame.
@@ -58,35 +49,20 @@ struct ClipInfo {
 }
 
 struct State {
-    decider: Decider,
+    live: Live,
     segment: gst::FormattedSegment<gst::ClockTime>,
-    /// Number of the segment that the last frame belonged to.
-    current: Option<u64>,
     clip: Option<ClipInfo>,
     warned: bool,
 }
 
 impl State {
     fn new(settings: Settings) -> Self {
-        let decider = match settings.mode {
-            Mode::Skim => {
-                Decider::Skim { skim: skim::Skim::new(settings.ratio), keeping: None, splice: Splice::default() }
-            }
-            Mode::Timelapse => {
-                Decider::TimeLapse { lapse: TimeLapse::new(settings.speed), kept: 0, row: Row::default() }
-            }
+        let live = match settings.mode {
+            Mode::Skim => Live::skim(settings.ratio),
+            Mode::Timelapse => Live::time_lapse(settings.speed),
         };
-        Self { decider, segment: gst::FormattedSegment::new(), current: None, clip: None, warned: false }
+        Self { live, segment: gst::FormattedSegment::new(), clip: None, warned: false }
     }
-}
-
-/// What becomes of a frame.
-enum Fate {
-    Drop,
-    /// As it is: there is nothing to judge it by, or no time to change.
-    Pass,
-    /// Goes on at this running time, ns; with another duration if one is given.
-    Keep(u64, Option<u64>),
 }
 
 #[derive(Default)]
@@ -233,11 +209,9 @@ impl Skim {
         let warn = meta.is_none() && !std::mem::replace(&mut state.warned, true);
         let running_time = buffer.pts().and_then(|pts| state.segment.to_running_time(pts)).map(|t| t.nseconds());
         let mut messages = Vec::new();
-        let fate = match running_time {
-            Some(time) => state.decide(&buffer, time, meta.as_ref(), &mut messages),
-            None => Fate::Pass,
-        };
-        if let Fate::Keep(time, duration) = fate {
+        // A frame without a time can't get another one: it passes.
+        let fate = running_time.map(|time| state.decide(&buffer, time, meta.as_ref(), &mut messages));
+        if let Some(Fate::Keep { time, duration, .. }) = fate {
             let buffer = buffer.make_mut();
             buffer.set_pts(state.segment.position_from_running_time(gst::ClockTime::from_nseconds(time)));
             buffer.set_dts(None);
@@ -254,10 +228,7 @@ impl Skim {
             );
         }
         self.post(messages);
-        match fate {
-            Fate::Drop => Ok(gst::FlowSuccess::Ok),
-            Fate::Pass | Fate::Keep(..) => self.srcpad().push(buffer),
-        }
+        if fate == Some(Fate::Drop) { Ok(gst::FlowSuccess::Ok) } else { self.srcpad().push(buffer) }
     }
 
     fn post(&self, messages: Vec<gst::Structure>) {
@@ -313,44 +284,24 @@ impl State {
         meta: Option<&ImportanceMeta>,
         messages: &mut Vec<gst::Structure>,
     ) -> Fate {
-        let scored = meta.filter(|meta| !meta.flags.contains(Flags::UNSCORED));
-        let begins = meta.is_some_and(|meta| self.current != Some(meta.segment));
-        self.current = meta.map(|meta| meta.segment);
-        match &mut self.decider {
-            Decider::Skim { skim, keeping, splice } => {
-                match scored {
-                    Some(meta) if begins => *keeping = skim.keep(meta.importance, meta.segment_duration.nseconds()),
-                    Some(_) => {}
-                    None => *keeping = Some(Reason::Due),
-                }
-                let Some(reason) = *keeping else {
-                    splice.drop(time);
-                    messages.extend(self.end_clip(buffer.pts()));
-                    return Fate::Drop;
-                };
-                let output = splice.keep(time);
-                if begins {
-                    messages.extend(self.extend_clip(buffer.pts(), output, reason, meta));
-                }
-                Fate::Keep(output, None)
+        let place = meta.map(|meta| Place {
+            segment: meta.segment,
+            frame: meta.frame,
+            frames: meta.segment_frames,
+            duration: meta.segment_duration.nseconds(),
+            importance: (!meta.flags.contains(Flags::UNSCORED)).then_some(meta.importance),
+        });
+        let duration = buffer.duration().unwrap_or(UNKNOWN_DURATION).nseconds();
+        let (fate, begins) = self.live.decide(time, duration, place.as_ref());
+        // A time-lapse has no clips.
+        match fate {
+            Fate::Drop => messages.extend(self.end_clip(buffer.pts())),
+            Fate::Keep { time, duration: None, reason } if begins => {
+                messages.extend(self.extend_clip(buffer.pts(), time, reason, meta));
             }
-            Decider::TimeLapse { lapse, kept, row } => {
-                row.pass(time);
-                let Some(meta) = meta else {
-                    let duration = buffer.duration().unwrap_or(UNKNOWN_DURATION).nseconds();
-                    return row.keep(duration).map_or(Fate::Pass, |output| Fate::Keep(output, Some(duration)));
-                };
-                if begins {
-                    let importance = scored.map_or(UNKNOWN_IMPORTANCE, |meta| meta.importance);
-                    *kept = lapse.frames(importance, meta.segment_frames);
-                }
-                if !timelapse::keeps(meta.frame, *kept, meta.segment_frames) {
-                    return Fate::Drop;
-                }
-                let duration = meta.segment_duration.nseconds() / u64::from(meta.segment_frames.max(1));
-                row.keep(duration).map_or(Fate::Drop, |output| Fate::Keep(output, Some(duration)))
-            }
+            Fate::Keep { .. } => {}
         }
+        fate
     }
 
     /// A kept segment begins: `clip-start` if the one before was not kept.
