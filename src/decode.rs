@@ -17,6 +17,8 @@ pub enum DecodeError {
     Missing { video: String },
     #[error("{video} has no video stream; give a file with a picture")]
     NoVideo { video: String },
+    #[error("{video} has no frames; give a video with a picture")]
+    Empty { video: String },
     #[error(
         "{video} can't be decoded: {reason}; play it with `gst-play-1.0` to see whether the file or a plugin is at fault"
     )]

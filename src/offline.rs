@@ -44,8 +44,6 @@ pub enum OfflineError {
     Category(#[from] UnknownCategory),
     #[error(transparent)]
     Score(#[from] ScoreError),
-    #[error("{0} has no frames; give a video with a picture")]
-    Empty(String),
 }
 
 /// A segment's scores; field names as in the JSON document.
@@ -143,7 +141,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
         take(segment, answer)?;
     }
     if segments.is_empty() {
-        return Err(OfflineError::Empty(video.into()));
+        return Err(DecodeError::Empty { video: video.into() }.into());
     }
     let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();
     for (segment, importance) in segments.iter_mut().zip(quantile::ranks(&scores)) {
@@ -180,7 +178,7 @@ fn choose(
         }
     }
     if drawn.is_empty() {
-        return Err(OfflineError::Empty(video.into()));
+        return Err(DecodeError::Empty { video: video.into() }.into());
     }
     let mean = std::sync::Arc::new(std::sync::Mutex::new(RunningMean::default()));
     let category = Category::Running(mean.clone());

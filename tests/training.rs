@@ -1,14 +1,22 @@
-//! Training on rendered clips of two kinds: it learns them, the same way at every run.
+//! Training on rendered clips of two kinds: it learns them, and a run that is stopped and resumed ends with the same bits.
 
 mod common;
 
+use std::path::Path;
+
 use clap::Parser;
+use common::labelled::{labelled, open};
 use gstdesumnet::{
-    network::Network,
+    clip::FRAMES,
+    network::{Model, Network},
     training::{
         accuracy,
+        checkpoint::CheckpointError,
         data::Dataset,
-        trainer::{Settings, Trainer},
+        network::Fc6,
+        refine::refine,
+        settings::Settings,
+        trainer::{Start, Step, TrainError, Trainer},
     },
 };
 use tch::{Device, Kind};
@@ -19,51 +27,248 @@ struct Flags {
     settings: Settings,
 }
 
-fn data(folder: &std::path::Path) -> Dataset {
-    for (category, patterns) in
-        [("calm", ["smpte", "solid-color", "gradient"]), ("wild", ["snow", "zone-plate", "ball"])]
-    {
-        let videos = folder.join(category);
-        std::fs::create_dir(&videos).unwrap();
-        for pattern in patterns {
-            common::render(&videos.join(format!("{pattern}.mp4")), pattern, 24);
+const WIDTHS: [i64; 7] = [4, 8, 8, 16, 16, 64, 64];
+const SCRATCH: Start = Start::Scratch { widths: WIDTHS, fc6: Fc6::Shared };
+
+fn settings(flags: &str) -> Settings {
+    let usual = "train --epochs 0 --small 48x8:3 --batch 4 --clips-per-video 2 --optimizer adamw --learning-rate 0.01";
+    // The later of two flags would be an error; the usual ones make room.
+    let given: Vec<&str> = flags.split_whitespace().collect();
+    let mut all: Vec<&str> = Vec::new();
+    for pair in usual.split_whitespace().skip(1).collect::<Vec<_>>().chunks(2) {
+        if !given.contains(&pair[0]) {
+            all.extend(pair);
         }
     }
-    std::fs::write(folder.join("notes.txt"), "a file beside the categories is no category").unwrap();
-    let set = Dataset::load(folder, |_, _| {}).unwrap();
-    assert_eq!((set.categories.join(" "), set.videos.len(), set.broken.len()), ("calm wild".into(), 6, 0));
-    set
+    Flags::parse_from(["train"].into_iter().chain(all).chain(given)).settings
+}
+
+fn trainer<'a>(set: &'a Dataset, start: &Start, settings: &Settings) -> Trainer<'a> {
+    // One thread, so that sums come in the same order.
+    tch::set_num_threads(1);
+    Trainer::new(set, start, settings.clone(), Device::Cpu, Kind::Float).unwrap()
+}
+
+/// libtorch has one source of random numbers a process: tests that compare runs must not run side by side.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    common::init();
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs to the end; the steps.
+fn finish(trainer: &mut Trainer) -> Vec<Step> {
+    let mut steps = Vec::new();
+    while !trainer.finished() {
+        trainer.epoch(|_, step| steps.push(step)).unwrap();
+    }
+    steps
+}
+
+/// The bits of the model that a run comes to.
+fn weights(trainer: &Trainer) -> Vec<Vec<u32>> {
+    let model = trainer.model(serde_json::Value::Null).unwrap();
+    let tensors = model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
+    tensors.map(|t| Vec::<f32>::try_from(t.view(-1)).unwrap().into_iter().map(f32::to_bits).collect()).collect()
 }
 
 #[test]
-fn a_small_network_learns_two_kinds_and_runs_repeat() {
-    common::init();
+fn a_small_network_learns_two_kinds_and_is_refined_by_what_it_knows() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let set = data(folder.path());
-    let flags = ["train", "--small", "48x8:20", "--epochs", "2", "--batch", "6", "--optimizer", "adamw"];
-    let more = ["--learning-rate", "0.01", "--schedule", "cosine", "--clips-per-video", "4", "--colour-jitter"];
-    let settings = Flags::parse_from([&flags[..], &more].concat()).settings;
-    // One thread, so that sums come in the same order.
-    tch::set_num_threads(1);
-    let run = || {
-        let mut trainer = Trainer::new(&set, &[4, 8, 8, 16, 16, 64, 64], settings.clone(), Device::Cpu).unwrap();
-        let mut losses = Vec::new();
-        for epoch in 0..settings.all_epochs() {
-            trainer
-                .epoch(epoch, |step| {
-                    if step.clips == step.of {
-                        losses.push(step.loss);
+    let set = labelled(folder.path());
+    let flags = "--small 48x8:20 --epochs 2 --batch 6 --schedule cosine --clips-per-video 4 --augment crop,flip,scale,corner,colour";
+    let mut run = trainer(&set, &SCRATCH, &settings(flags));
+    let steps = finish(&mut run);
+    assert_eq!(steps.len(), 22 * 4);
+    // The middle one of the last: a batch that happens to be of one kind alone can cost a lot.
+    let mut last: Vec<f64> = steps[68..].iter().map(|step| step.step_loss).collect();
+    last.sort_by(f64::total_cmp);
+    assert!(last[10] < 0.3 * steps[0].step_loss, "{} {last:?}", steps[0].step_loss);
+    let network = Network::new(run.model(serde_json::Value::Null).unwrap(), Device::Cpu, Kind::Float).unwrap();
+    let found = accuracy::measure(&network, &set, 5, 1, |_| {}).unwrap();
+    assert_eq!((found.video_accuracy.mean, found.video_accuracy.std), (1.0, 0.0));
+    // 24 frames are two segments, the second short.
+    assert_eq!((found.videos, found.clips), (6, 12));
+    assert_eq!(found.confusion, [[15, 0], [0, 15]]);
+    assert_eq!(found.per_category["wild"]["videos"], 3);
+
+    // A set with the labels exchanged: nothing is likely to be of its video's category.
+    let mut wrong = open(&folder.path().join("videos"), &folder.path().join("cache"));
+    wrong.videos.iter_mut().for_each(|video| video.category = 1 - video.category);
+    let judged = refine(&network, &mut wrong, 0.5, |_| {}).unwrap();
+    let likely = judged.iter().filter(|segment| segment.kept).count();
+    assert_eq!(judged.len(), 12);
+    assert!(likely <= 2 && wrong.videos.len() <= likely, "{likely}");
+    let mut right = open(&folder.path().join("videos"), &folder.path().join("cache"));
+    let judged = refine(&network, &mut right, 0.0, |_| {}).unwrap();
+    assert!(judged.iter().all(|segment| segment.kept) && right.videos.len() == 6);
+    assert_eq!((judged[1].start_ns, judged[1].duration_ns), (Some(640_000_000), 320_000_000));
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_bits() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let checkpoint = folder.path().join("checkpoint.safetensors");
+    for optimizer in ["sgd", "adamw"] {
+        let settings = settings(&format!("--optimizer {optimizer} --augment crop,flip,colour"));
+        let mut whole = trainer(&set, &SCRATCH, &settings);
+        let whole_steps = finish(&mut whole);
+        assert_eq!(whole_steps.len(), 9);
+
+        // Saved in the middle of the second epoch; what came after is lost.
+        let mut killed = trainer(&set, &SCRATCH, &settings);
+        for _ in 0..2 {
+            killed
+                .epoch(|state, step| {
+                    if step.steps == 5 {
+                        state.save(&checkpoint).unwrap();
                     }
                 })
                 .unwrap();
         }
-        (losses, trainer.model(serde_json::Value::Null).unwrap())
+        drop(killed);
+        let mut resumed = trainer(&set, &SCRATCH, &settings);
+        resumed.resume(&checkpoint).unwrap();
+        assert_eq!((resumed.epochs_done(), resumed.steps()), (1, 5));
+        let steps = finish(&mut resumed);
+        let told = |steps: &[Step]| steps.iter().map(|s| (s.steps, s.clips, s.loss, s.accuracy)).collect::<Vec<_>>();
+        assert_eq!(told(&steps), told(&whole_steps[5..]));
+        assert!(weights(&resumed) == weights(&whole), "{optimizer}: the weights differ");
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let path = folder.path().join("checkpoint.safetensors");
+    trainer(&set, &SCRATCH, &settings("")).save(&path).unwrap();
+    let refused = |set: &Dataset, start: &Start, flags: &str, path: &Path| {
+        trainer(set, start, &settings(flags)).resume(path).unwrap_err().to_string()
     };
-    let (losses, model) = run();
-    assert_eq!(losses.len(), 22);
-    assert!(losses[21] < 0.6 * losses[0], "{losses:?}");
-    let network = Network::new(model, Device::Cpu, Kind::Float).unwrap();
-    let measured = accuracy::measure(&network, &set, 1).unwrap();
-    assert_eq!(measured.video, 1.0, "{measured:?}");
-    assert_eq!(run().0, losses);
+    let error = refused(&set, &SCRATCH, "--seed 2", &path);
+    assert!(error.contains("seed was 1 and is 2") && error.contains("the command that began the run"), "{error}");
+    let wider = Start::Scratch { widths: [5, 8, 8, 16, 16, 64, 64], fc6: Fc6::Shared };
+    let error = refused(&set, &wider, "", &path);
+    assert!(error.contains("[4,8,8,16,16,64,64]"), "{error}");
+    std::fs::remove_file(folder.path().join("videos/calm/smpte.mp4")).unwrap();
+    let fewer = open(&folder.path().join("videos"), &folder.path().join("cache"));
+    let error = trainer(&fewer, &SCRATCH, &settings("")).resume(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::OtherData { .. }), "{error}");
+
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let error = refused(&set, &SCRATCH, "", &path);
+    assert!(error.contains("damaged") && error.contains("without --resume"), "{error}");
+    let model = common::tiny_model(folder.path());
+    let error = refused(&set, &SCRATCH, "", &model);
+    assert!(error.contains("not a checkpoint of desumnet-train"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_written_leaves_the_last_one() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let path = folder.path().join("checkpoint.safetensors");
+    let run = trainer(&set, &SCRATCH, &settings(""));
+    run.save(&path).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let gone = folder.path().join("no/such/folder/checkpoint.safetensors");
+    let error = run.save(&gone).unwrap_err().to_string();
+    assert!(error.contains("no/such/folder") && error.contains("free disk space"), "{error}");
+    assert!(std::fs::read(&path).unwrap() == before);
+}
+
+#[test]
+fn a_loss_that_leaves_the_numbers_stops_with_advice() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let mut run = trainer(&set, &SCRATCH, &settings("--learning-rate 1e30 --optimizer sgd"));
+    let error = loop {
+        if let Err(error) = run.epoch(|_, _| {}) {
+            break error;
+        }
+        assert!(!run.finished(), "it learned with a learning rate of 1e30");
+    };
+    assert!(matches!(error, TrainError::Diverged { .. }), "{error}");
+    assert!(error.to_string().contains("--learning-rate 1e29"), "{error}");
+}
+
+#[test]
+fn fine_tuning_begins_with_what_the_model_knew() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let model = common::network(WIDTHS, 3);
+    let before = weights_of(&model);
+    // With no learning, all but fc8 stays: only its rate is not zero.
+    let settings = settings("--learning-rate 1e-30 --small 48x8:0 --epochs 1 --weight-decay 0");
+    let start = Start::NewCategories { model: &model, fc8_learning_rate: 0.01 };
+    // The random model's fc6 is full: small clips are refused, whole ones run.
+    let small = Settings { small: vec!["48x8:1".parse().unwrap()], ..settings.clone() };
+    let refused = Trainer::new(&set, &start, small, Device::Cpu, Kind::Float).err().unwrap();
+    assert!(matches!(refused, TrainError::FullFc6), "{refused}");
+    let mut run = trainer(&set, &start, &settings);
+    let begun = run.model(serde_json::Value::Null).unwrap();
+    finish(&mut run);
+    let tuned = run.model(serde_json::Value::Null).unwrap();
+    assert_eq!(tuned.header.categories, ["calm", "wild"]);
+    assert_eq!((tuned.header.mean, tuned.header.std), (model.header.mean, model.header.std));
+    for (i, (was, is)) in before.iter().zip(weights_of(&tuned)).enumerate().skip(5) {
+        match i {
+            7 => assert_eq!(is.size(), [2, 64]),
+            _ => assert!(is.allclose(was, 1e-5, 1e-7, false), "layer {i} changed"),
+        }
+    }
+    let moved = (&begun.layers[7].weight - &tuned.layers[7].weight).abs().max().double_value(&[]);
+    assert!(moved > 1e-3, "{moved}");
+}
+
+fn weights_of(model: &Model) -> Vec<tch::Tensor> {
+    model.layers.iter().map(|layer| layer.weight.to_kind(Kind::Float)).collect()
+}
+
+#[test]
+fn clips_are_16_frames_in_a_row_and_keep_to_the_segments_that_were_kept() {
+    use rand::{SeedableRng, rngs::StdRng};
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let videos = folder.path().join("videos/counted");
+    std::fs::create_dir_all(&videos).unwrap();
+    std::fs::create_dir_all(folder.path().join("videos/other")).unwrap();
+    common::render(&videos.join("ball.mp4"), "ball", 72);
+    common::render(&folder.path().join("videos/other/snow.mp4"), "snow", 8);
+    let mut set = open(&folder.path().join("videos"), &folder.path().join("cache"));
+    let video = &mut set.videos[0];
+    let all: Vec<_> = (0..5)
+        .flat_map(|n| {
+            let clip = video.stored.segment(n).unwrap();
+            let frames = video.stored.frames_of(n).len();
+            clip.frames()[..frames].iter().map(|frame| frame.pixels().to_vec()).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!((video.stored.frames(), video.stored.segments(), all.len()), (72, 5, 72));
+    let mut rng = StdRng::seed_from_u64(1);
+    let mut draw = |video: &gstdesumnet::training::data::Video| {
+        let clip = video.random_clip(&mut rng).unwrap();
+        let first = all.iter().position(|frame| frame == clip.frames()[0].pixels()).unwrap();
+        let expected: Vec<_> = (first..first + FRAMES).map(|n| all[n].as_slice()).collect();
+        assert_eq!(clip.frames().iter().map(|f| f.pixels()).collect::<Vec<_>>(), expected);
+        first
+    };
+    let firsts: std::collections::BTreeSet<_> = (0..1000).map(|_| draw(video)).collect();
+    assert_eq!(firsts, (0..=56).collect());
+    video.keep_segments(&[0, 2, 3]);
+    let firsts: std::collections::BTreeSet<_> = (0..500).map(|_| draw(video)).collect();
+    assert_eq!(firsts, [0].into_iter().chain(32..=48).collect());
+    // Shorter than a clip: filled up with its last frame.
+    let short = set.videos[1].random_clip(&mut rng).unwrap();
+    let last = short.frames()[7].pixels().to_vec();
+    assert!(short.frames()[6].pixels() != last && short.frames()[8..].iter().all(|f| f.pixels() == last));
 }

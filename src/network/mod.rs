@@ -3,6 +3,7 @@
 
 mod device;
 mod model;
+pub mod tensors;
 
 use std::path::Path;
 

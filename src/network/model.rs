@@ -5,9 +5,7 @@
 //! `provenance` (object: where the weights come from). Batch normalisation is folded into the convolutions.
 
 use std::{
-    borrow::Cow,
     collections::{BTreeMap, HashMap},
-    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -16,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tch::{Kind, Tensor};
 use thiserror::Error;
 
+use super::tensors::{Stored, write};
 use crate::clip;
 
 /// Name of the format in the header.
@@ -130,20 +129,8 @@ impl Model {
             tensors.insert(format!("{name}.weight"), Stored::new(&layer.weight, kind).map_err(torch)?);
             tensors.insert(format!("{name}.bias"), Stored::new(&layer.bias, kind).map_err(torch)?);
         }
-        let bytes =
-            safetensors::serialize(tensors, Some(self.header.to_metadata())).map_err(|e| unwritable(e.to_string()))?;
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|e| unwritable(e.to_string()))?;
-        file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(|e| unwritable(e.to_string()))?;
-        file.persist(path).map_err(|e| unwritable(e.to_string()))?;
-        make_readable(path).map_err(|e| unwritable(e.to_string()))
+        write(path, tensors, self.header.to_metadata()).map_err(unwritable)
     }
-}
-
-/// Temporary files are private; a model is for everyone whom the umask allows.
-fn make_readable(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))
 }
 
 impl Header {
@@ -267,42 +254,4 @@ fn check_shapes(path: &Path, layers: &[Layer], categories: usize) -> Result<(), 
 
 fn join(sizes: &[usize]) -> String {
     sizes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// A tensor on its way into the file.
-struct Stored {
-    dtype: Dtype,
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl Stored {
-    fn new(tensor: &Tensor, kind: Kind) -> Result<Self, tch::TchError> {
-        let dtype = match kind {
-            Kind::Half => Dtype::F16,
-            Kind::BFloat16 => Dtype::BF16,
-            _ => Dtype::F32,
-        };
-        let kind = if dtype == Dtype::F32 { Kind::Float } else { kind };
-        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
-        let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        Ok(Self { dtype, shape, bytes })
-    }
-}
-
-impl safetensors::View for Stored {
-    fn dtype(&self) -> Dtype {
-        self.dtype
-    }
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-    fn data(&self) -> Cow<'_, [u8]> {
-        (&self.bytes).into()
-    }
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
 }

@@ -2,12 +2,28 @@
 //! our choice, changes of colour.
 
 use rand::{Rng, RngExt};
-use tch::{TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::clip::{CROP, HEIGHT, LEFT, TOP, WIDTH};
+use crate::clip::{CROP, Clip, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
 
 /// Sides of the squares that multi-scale jitter draws from, pixels.
 pub const SIDES: [usize; 4] = [128, 112, 96, 84];
+
+/// A way of changing clips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Augmentation {
+    /// Squares from anywhere in the frame; else its middle.
+    Crop,
+    /// Half of the clips mirrored.
+    Flip,
+    /// Squares with a side of 128, 112, 96 or 84 pixels; else 112.
+    Scale,
+    /// Squares from a corner or the middle; where `crop` is on too, half of them.
+    Corner,
+    /// Contrast, brightness and colour of whole clips (not in the paper).
+    Colour,
+}
 
 /// How a clip is cut for training: the same for all of its frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,17 +40,54 @@ impl View {
     /// The view that scoring takes.
     pub const CENTRE: Self = Self { left: LEFT, top: TOP, side: CROP, flip: false };
 
-    /// A random one: a side of [`SIDES`]; half of the time anywhere, else a corner or the centre; mirrored or not.
-    pub fn random(rng: &mut impl Rng) -> Self {
-        let side = SIDES[rng.random_range(0..SIDES.len())];
+    /// A random one, by what is switched on.
+    pub fn random(rng: &mut impl Rng, on: &[Augmentation]) -> Self {
+        let on = |augmentation| on.contains(&augmentation);
+        let side = if on(Augmentation::Scale) { SIDES[rng.random_range(0..SIDES.len())] } else { CROP };
         let (right, bottom) = (WIDTH - side, HEIGHT - side);
-        let (left, top) = if rng.random() {
+        let anywhere = on(Augmentation::Crop) && (!on(Augmentation::Corner) || rng.random());
+        let (left, top) = if anywhere {
             (rng.random_range(0..=right), rng.random_range(0..=bottom))
-        } else {
+        } else if on(Augmentation::Corner) {
             [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)][rng.random_range(0..5)]
+        } else {
+            (right / 2, bottom / 2)
         };
-        Self { left, top, side, flip: rng.random() }
+        Self { left, top, side, flip: on(Augmentation::Flip) && rng.random() }
     }
+
+    /// Every `step`-th frame of a clip in this view: `[FRAMES / step, side, side, 3]`, RGB bytes.
+    pub fn cut(&self, clip: &Clip, step: usize) -> Vec<u8> {
+        let row = self.side * 3;
+        let cut = clip.crop(self.left, self.top, self.side);
+        let mut pixels: Vec<u8> = cut.chunks_exact(row * self.side).step_by(step).flatten().copied().collect();
+        if self.flip {
+            for row in pixels.chunks_exact_mut(row) {
+                row.reverse();
+                row.chunks_exact_mut(3).for_each(<[u8]>::reverse);
+            }
+        }
+        pixels
+    }
+}
+
+/// Float32 `[3, frames, size, size]` on a device, of a cut clip (`[frames, side, side, 3]`, bytes): bilinear, and averaged where
+/// it gets smaller.
+///
+/// # Errors
+/// If the bytes are not as many; from libtorch.
+pub fn resized(cut: &[u8], side: usize, size: usize, device: Device) -> Result<Tensor, TchError> {
+    let frame = side * side * 3;
+    if frame == 0 || !cut.len().is_multiple_of(frame) || cut.len() > frame * FRAMES {
+        return Err(TchError::Shape(format!("{} bytes are no frames of {side}x{side} pixels", cut.len())));
+    }
+    let [frames, side, size] = [cut.len() / frame, side, size].map(|n| n as i64);
+    Tensor::f_from_data_size(cut, &[frames, side, side, 3], Kind::Uint8)?
+        .f_to_device(device)?
+        .f_to_kind(Kind::Float)?
+        .f_permute([0, 3, 1, 2])?
+        .f_internal_upsample_bilinear2d_aa([size, size], false, None, None)?
+        .f_permute([1, 0, 2, 3])
 }
 
 /// How the colours of a clip are changed, the same in all of its frames; shifts in standard deviations of the pixels.
@@ -77,21 +130,108 @@ impl Colour {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clip::Frame;
     use rand::{SeedableRng, rngs::StdRng};
 
-    #[test]
-    fn random_views_stay_inside_and_reach_every_corner_side_and_mirror() {
+    use Augmentation::{Corner, Crop, Flip, Scale};
+
+    fn views(on: &[Augmentation]) -> Vec<View> {
         let mut rng = StdRng::seed_from_u64(1);
-        let views: Vec<View> = (0..2_000).map(|_| View::random(&mut rng)).collect();
+        (0..2_000).map(|_| View::random(&mut rng, on)).collect()
+    }
+
+    fn corners(side: usize) -> [(usize, usize); 5] {
+        let (right, bottom) = (WIDTH - side, HEIGHT - side);
+        [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)]
+    }
+
+    #[test]
+    fn all_together_reach_every_corner_side_and_mirror_and_stay_inside() {
+        let views = views(&[Crop, Flip, Scale, Corner]);
         assert!(views.iter().all(|v| v.left + v.side <= WIDTH && v.top + v.side <= HEIGHT));
         for side in SIDES {
-            let (right, bottom) = (WIDTH - side, HEIGHT - side);
-            for (left, top) in [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)] {
+            for (left, top) in corners(side) {
                 for flip in [false, true] {
                     assert!(views.contains(&View { left, top, side, flip }), "{side} {left} {top} {flip}");
                 }
             }
         }
+        assert!(views.iter().any(|v| !corners(v.side).contains(&(v.left, v.top))));
+    }
+
+    #[test]
+    fn each_does_its_own_and_nothing_else() {
+        assert!(views(&[]).iter().all(|v| *v == View::CENTRE));
+        let only = |on: Augmentation, expected: &dyn Fn(&View) -> View| {
+            let views = views(&[on]);
+            assert!(views.iter().all(|v| *v == expected(v)), "{on:?}");
+            assert!(views.iter().any(|v| *v != View::CENTRE), "{on:?}");
+        };
+        only(Flip, &|v| View { flip: v.flip, ..View::CENTRE });
+        only(Crop, &|v| View { left: v.left, top: v.top, ..View::CENTRE });
+        only(Scale, &|v| {
+            let (left, top) = corners(v.side)[4];
+            View { left, top, side: v.side, flip: false }
+        });
+        assert!(views(&[Corner]).iter().all(|v| corners(CROP).contains(&(v.left, v.top)) && v.side == CROP && !v.flip));
+    }
+
+    /// Red holds the column, green the row, blue the frame.
+    fn numbered() -> Clip {
+        let frame = |t: usize| {
+            let pixel = |i: usize| [(i % WIDTH) as u8, (i / WIDTH) as u8, t as u8];
+            Frame::new((0..WIDTH * HEIGHT).flat_map(pixel).collect::<Vec<u8>>())
+        };
+        Clip::padded((0..FRAMES).map(frame).collect()).unwrap()
+    }
+
+    #[test]
+    fn every_pixel_of_a_cut_comes_from_its_place() {
+        for (left, top, side, flip, step) in [(0, 0, 128, false, 1), (59, 3, 112, true, 1), (87, 44, 84, true, 2)] {
+            let cut = View { left, top, side, flip }.cut(&numbered(), step);
+            assert_eq!(cut.len(), FRAMES / step * side * side * 3);
+            for (i, pixel) in cut.chunks_exact(3).enumerate() {
+                let (t, y, x) = (i / side / side, i / side % side, i % side);
+                let x = if flip { side - 1 - x } else { x };
+                assert_eq!(pixel, [(left + x) as u8, (top + y) as u8, (t * step) as u8]);
+            }
+        }
+        assert_eq!(View::CENTRE.cut(&numbered(), 1), numbered().centre_crop());
+    }
+
+    /// Bilinear resizing by its definition: a triangle as wide as an output pixel covers of the input, at least 1.
+    fn weights(side: usize, size: usize, at: usize) -> Vec<f64> {
+        let scale = side as f64 / size as f64;
+        let (centre, reach) = ((at as f64 + 0.5) * scale, scale.max(1.0));
+        let raw: Vec<f64> = (0..side).map(|i| (1.0 - ((i as f64 + 0.5 - centre) / reach).abs()).max(0.0)).collect();
+        let sum: f64 = raw.iter().sum();
+        raw.into_iter().map(|w| w / sum).collect()
+    }
+
+    #[test]
+    fn every_pixel_of_a_resized_clip_follows_the_definition() {
+        for (side, size) in [(84, 112), (128, 112), (112, 40), (112, 112)] {
+            // Neighbouring pixels differ wildly.
+            let cut: Vec<u8> = (0..2 * side * side * 3).map(|i| (i * i / 7 % 256) as u8).collect();
+            let got = resized(&cut, side, size, Device::Cpu).unwrap();
+            assert_eq!(got.size(), [3, 2, size as i64, size as i64]);
+            let got = Vec::<f32>::try_from(got.contiguous().view(-1)).unwrap();
+            let weights: Vec<Vec<f64>> = (0..size).map(|at| weights(side, size, at)).collect();
+            for (c, t) in [(0, 0), (1, 1), (2, 0)] {
+                let pixel = |y: usize, x: usize| f64::from(cut[((t * side + y) * side + x) * 3 + c]);
+                let rows: Vec<Vec<f64>> = (0..side)
+                    .map(|y| weights.iter().map(|w| w.iter().enumerate().map(|(x, w)| w * pixel(y, x)).sum()).collect())
+                    .collect();
+                for y in 0..size {
+                    for x in 0..size {
+                        let expected: f64 = weights[y].iter().zip(&rows).map(|(w, row)| w * row[x]).sum();
+                        let got = f64::from(got[((c * 2 + t) * size + y) * size + x]);
+                        assert!((got - expected).abs() < 0.01, "{side}->{size} {c} {t} {y} {x}: {got} {expected}");
+                    }
+                }
+            }
+        }
+        assert!(resized(&[0; 100], 84, 112, Device::Cpu).is_err());
     }
 
     #[test]

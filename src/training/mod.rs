@@ -1,7 +1,22 @@
-//! Training (paper, sections 3.2 and 4): from a folder of videos with a category each to a model file.
+//! Training (paper, sections 3.2 and 4): from videos with a category each to a model file.
 
 pub mod accuracy;
 pub mod augment;
+mod batches;
+pub mod checkpoint;
 pub mod data;
+pub mod log;
 pub mod network;
+pub mod optimizer;
+pub mod refine;
+pub mod settings;
 pub mod trainer;
+
+/// A seed of its own for each purpose and number.
+fn mix(seed: u64, purpose: u64, number: u64) -> u64 {
+    let mut x = seed.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(number << 20);
+    // The finaliser of SplitMix64: neighbouring numbers come out unlike each other.
+    x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    x ^ (x >> 31)
+}

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod labelled;
 pub mod scoring;
 
 use std::path::{Path, PathBuf};

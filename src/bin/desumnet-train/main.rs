@@ -1,12 +1,20 @@
 //! Offline training of DeSumNet models: one file a verb.
 
+mod accuracy;
+mod adapt;
+mod data;
+mod finetune;
 mod pretrain;
+mod train;
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// Trains DeSumNet models for the GStreamer element `desumnet`
+///
+/// The paper's way (ICCV 2017, section 4): `pretrain` on any labelled videos, `finetune` on the categories that matter, `adapt`
+/// with untrimmed web videos of them. Defaults are the paper's values.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Cli {
@@ -17,6 +25,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Pretrain(pretrain::Args),
+    Finetune(finetune::Args),
+    Adapt(adapt::Args),
+    Accuracy(accuracy::Args),
 }
 
 /// Makes freed memory stay with the process. Training allocates the same hundreds of megabytes at every step; returned to
@@ -32,10 +43,27 @@ fn keep_memory() {
     }
 }
 
+fn cli() -> Result<Cli, clap::Error> {
+    let command = Cli::command()
+        .mut_subcommand("finetune", |c| train::with_defaults(c, &finetune::DEFAULTS))
+        .mut_subcommand("adapt", |c| train::with_defaults(c, &adapt::DEFAULTS));
+    Cli::from_arg_matches(&command.get_matches())
+}
+
+fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
+    gst::init()?;
+    match &cli.verb {
+        Verb::Pretrain(args) => pretrain::run(args),
+        Verb::Finetune(args) => finetune::run(args),
+        Verb::Adapt(args) => adapt::run(args),
+        Verb::Accuracy(args) => accuracy::run(args),
+    }
+}
+
 fn main() -> ExitCode {
     keep_memory();
-    let Cli { verb: Verb::Pretrain(args) } = Cli::parse();
-    match pretrain::run(&args) {
+    let cli = cli().unwrap_or_else(|error| error.exit());
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("desumnet-train: {error}");

@@ -1,0 +1,44 @@
+//! `desumnet-train finetune`: a model for other categories than those that it was trained on (paper, sections 3.2 and 4).
+
+use std::{error::Error, path::PathBuf};
+
+use gstdesumnet::{network::Model, training::trainer::Start};
+
+use crate::{data, train};
+
+/// Trains all layers of a model further, for new categories: with a new fc8 that learns faster
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model to begin from, as `pretrain` or `import` makes it
+    #[arg(long)]
+    model: PathBuf,
+    #[command(flatten)]
+    source: data::Source,
+    #[command(flatten)]
+    validation: data::Validation,
+    /// First learning rate of the new fc8 (paper, section 4: 0.003)
+    #[arg(long, default_value_t = 0.003)]
+    fc8_learning_rate: f64,
+    #[command(flatten)]
+    run: train::Flags,
+}
+
+/// Where fine-tuning's defaults are others than pre-training's.
+pub const DEFAULTS: [(&str, &str, &str); 2] = [
+    ("epochs", "7", "Passes over the videos with whole clips (paper, section 4: 7)"),
+    (
+        "learning_rate",
+        "0.0003",
+        "First (step) or highest (cosine) learning rate of all layers but fc8 (paper, section 4: 0.0003)",
+    ),
+];
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    args.run.check()?;
+    let model = Model::load(&args.model)?;
+    let (data, validation) = args.source.for_training(&args.validation, args.run.settings.seed)?;
+    let mut provenance = train::made_by("finetune");
+    provenance["from"] = train::origin(&args.model, &model);
+    let start = Start::NewCategories { model: &model, fc8_learning_rate: args.fc8_learning_rate };
+    train::train(&args.run, &data, validation.as_ref(), &start, &provenance)
+}

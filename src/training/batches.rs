@@ -1,0 +1,95 @@
+//! Minibatches in an order that the seed gives, cut from the frames on disk ahead of the network's need.
+
+use std::{
+    sync::mpsc,
+    thread::{Scope, available_parallelism},
+};
+
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+
+use super::{
+    augment::{Augmentation, Colour, View},
+    data::{CacheError, Dataset},
+    mix,
+    settings::Settings,
+};
+use crate::clip::FRAMES;
+
+/// Most threads that cut clips; each manages some hundred a second.
+const THREADS: usize = 4;
+/// Batches that a thread is ahead by.
+const AHEAD: usize = 2;
+
+/// A clip cut but not yet resized.
+pub struct Cut {
+    /// `[frames, side, side, 3]`
+    pub pixels: Vec<u8>,
+    pub side: usize,
+    pub colour: Colour,
+}
+
+/// Clips of one minibatch, and their categories.
+pub struct Batch {
+    pub clips: Vec<Cut>,
+    pub labels: Vec<i64>,
+}
+
+/// Numbers of the videos in an epoch's minibatches. The last batch, if short, is left out: batch normalisation needs company.
+pub fn order(data: &Dataset, settings: &Settings, epoch: usize) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..data.videos.len())
+        .flat_map(|i| std::iter::repeat_n(i, data.videos[i].draws * settings.clips_per_video))
+        .collect();
+    order.shuffle(&mut StdRng::seed_from_u64(mix(settings.seed, 1, epoch as u64)));
+    order.chunks_exact(settings.batch.min(order.len()).max(1)).map(<[usize]>::to_vec).collect()
+}
+
+/// An epoch's batches from number `from` on.
+pub fn stream<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    data: &'scope Dataset,
+    settings: &Settings,
+    epoch: usize,
+    from: usize,
+) -> impl Iterator<Item = Result<Batch, CacheError>> + use<'scope> {
+    let batches = order(data, settings, epoch);
+    let all = batches.len();
+    let threads = available_parallelism().map_or(1, usize::from).min(THREADS);
+    // Each thread cuts every n-th batch; taken in turns, they come in order.
+    let receivers: Vec<_> = (0..threads)
+        .map(|first| {
+            let (sender, receiver) = mpsc::sync_channel(AHEAD);
+            let (settings, batches) = (settings.clone(), batches.clone());
+            scope.spawn(move || {
+                for number in (from + first..all).step_by(threads) {
+                    if sender.send(cut(data, &settings, epoch, number, &batches[number])).is_err() {
+                        break;
+                    }
+                }
+            });
+            receiver
+        })
+        .collect();
+    (from..all).map_while(move |number| receivers[(number - from) % threads].recv().ok())
+}
+
+fn cut(
+    data: &Dataset,
+    settings: &Settings,
+    epoch: usize,
+    number: usize,
+    videos: &[usize],
+) -> Result<Batch, CacheError> {
+    let mut rng = StdRng::seed_from_u64(mix(settings.seed, 2 + epoch as u64, number as u64));
+    let step = FRAMES / settings.phase(epoch).frames;
+    let on = &settings.augment;
+    let mut batch = Batch { clips: Vec::new(), labels: Vec::new() };
+    for &video in videos {
+        let video = &data.videos[video];
+        let clip = video.random_clip(&mut rng)?;
+        let view = View::random(&mut rng, on);
+        let colour = if on.contains(&Augmentation::Colour) { Colour::random(&mut rng) } else { Colour::SAME };
+        batch.clips.push(Cut { pixels: view.cut(&clip, step), side: view.side, colour });
+        batch.labels.push(video.category as i64);
+    }
+    Ok(batch)
+}

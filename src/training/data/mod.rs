@@ -1,0 +1,189 @@
+//! Labelled videos: where they are ([`source`]), their frames on disk ([`cache`]), and clips drawn from them.
+
+pub mod cache;
+pub mod source;
+
+use std::{
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use rand::{Rng, RngExt};
+use thiserror::Error;
+
+pub use cache::{Cache, CacheError, Stored};
+pub use source::{Item, Listing, SourceError};
+
+use crate::clip::{Clip, FRAMES};
+
+/// Share of videos that may be broken before the run stops.
+const BROKEN_LIMIT: f64 = 0.05;
+
+/// Why a data set can't be used.
+#[derive(Debug, Error)]
+pub enum DataError {
+    #[error("{broken} of {all} videos can't be decoded, more than 1 in 20:\n{list}\nmend or remove them")]
+    Broken { broken: usize, all: usize, list: String },
+    #[error("of the category `{0}` no video is left, those there are broken; mend them or remove the category")]
+    Emptied(String),
+    #[error(
+        "the category `{category}` is none of the model's ({known}); remove it, or fine-tune the model to it first"
+    )]
+    Category { category: String, known: String },
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+/// A decoded video.
+pub struct Video {
+    pub path: PathBuf,
+    /// Number of its category in [`Dataset::categories`].
+    pub category: usize,
+    /// Its frames, on disk.
+    pub stored: Stored,
+    /// Clips drawn from it in an epoch, before `--clips-per-video`.
+    pub draws: usize,
+    /// Frames that clips are drawn from: all of them, unless adaptation kept only a part.
+    spans: Vec<Range<usize>>,
+}
+
+impl Video {
+    fn new(path: PathBuf, category: usize, stored: Stored) -> Self {
+        let all = 0..stored.frames();
+        Self { path, category, stored, draws: 1, spans: vec![all] }
+    }
+
+    /// Draws from these segments alone, from now on. Neighbours become one span.
+    ///
+    /// # Panics
+    /// If a number is not that of a segment.
+    pub fn keep_segments(&mut self, segments: &[usize]) {
+        self.spans.clear();
+        for &segment in segments {
+            let frames = self.stored.frames_of(segment);
+            match self.spans.last_mut() {
+                Some(last) if last.end == frames.start => last.end = frames.end,
+                _ => self.spans.push(frames),
+            }
+        }
+    }
+
+    /// 16 consecutive frames from a random place; a span that is shorter is filled up with its last frame.
+    ///
+    /// # Errors
+    /// [`CacheError`]
+    ///
+    /// # Panics
+    /// If no segment was kept.
+    pub fn random_clip(&self, rng: &mut impl Rng) -> Result<Clip, CacheError> {
+        // Every place where a clip can begin is as likely as any other.
+        let places = |span: &Range<usize>| span.len().saturating_sub(FRAMES) + 1;
+        let mut place = rng.random_range(0..self.spans.iter().map(places).sum());
+        for span in &self.spans {
+            if place < places(span) {
+                let start = span.start + place;
+                return self.stored.clip(start..(start + FRAMES).min(span.end));
+            }
+            place -= places(span);
+        }
+        unreachable!("the place is in one of the spans")
+    }
+}
+
+/// Videos with a category each.
+pub struct Dataset {
+    pub categories: Vec<String>,
+    pub videos: Vec<Video>,
+    /// What could not be decoded, and why.
+    pub broken: Vec<String>,
+}
+
+impl Dataset {
+    /// Decodes the videos that the cache does not hold yet, on all processors. `progress` is called with the numbers of
+    /// videos done and to do.
+    ///
+    /// # Errors
+    /// [`DataError`]; a few broken videos are left out and listed, more than 5 % are an error.
+    pub fn open(listing: Listing, cache: &Path, progress: impl Fn(usize, usize) + Sync) -> Result<Self, DataError> {
+        let cache = Cache::open(cache)?;
+        let items = &listing.items;
+        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+                scope.spawn(|| {
+                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let stored = cache.frames_of(&item.path);
+                        let fatal = matches!(stored, Err(CacheError::Unwritable { .. }));
+                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                        done.push((item, stored));
+                        progress(done.len(), items.len());
+                        if fatal {
+                            next.store(items.len(), Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        let (mut videos, mut broken) = (Vec::new(), Vec::new());
+        for (item, stored) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            match stored {
+                Ok(stored) => videos.push(Video::new(item.path.clone(), item.category, stored)),
+                Err(CacheError::Decode(reason)) => broken.push(reason.to_string()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        broken.sort();
+        if broken.len() as f64 > BROKEN_LIMIT * items.len() as f64 {
+            return Err(DataError::Broken { broken: broken.len(), all: items.len(), list: broken.join("\n") });
+        }
+        // Threads finish in any order; a run with the same seed is to see the same one.
+        videos.sort_by(|a, b| a.path.cmp(&b.path));
+        for (number, name) in listing.categories.iter().enumerate() {
+            let here = items.iter().any(|item| item.category == number);
+            if here && videos.iter().all(|video| video.category != number) {
+                return Err(DataError::Emptied(name.clone()));
+            }
+        }
+        Ok(Self { categories: listing.categories, videos, broken })
+    }
+
+    /// The same videos, their categories numbered as in `expected`.
+    ///
+    /// # Errors
+    /// [`DataError::Category`] if one is not among the expected.
+    pub fn numbered_as(mut self, expected: &[String]) -> Result<Self, DataError> {
+        for video in &mut self.videos {
+            let name = &self.categories[video.category];
+            video.category = expected
+                .iter()
+                .position(|known| known == name)
+                .ok_or_else(|| DataError::Category { category: name.clone(), known: expected.join(", ") })?;
+        }
+        Ok(Self { categories: expected.to_vec(), ..self })
+    }
+
+    /// Mean and standard deviation of the pixels, RGB, 0..255, over every tenth frame.
+    pub fn pixel_statistics(&self) -> ([f64; 3], [f64; 3]) {
+        let mut all = cache::PixelSums::default();
+        for video in &self.videos {
+            all.add(video.stored.pixel_sums());
+        }
+        all.mean_and_std()
+    }
+
+    /// Tells two data sets apart: the videos' names, categories and lengths, in order.
+    pub fn fingerprint(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.categories.hash(&mut hasher);
+        for video in &self.videos {
+            (video.path.file_name(), video.category, video.stored.frames(), video.draws, &video.spans)
+                .hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+}

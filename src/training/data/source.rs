@@ -1,0 +1,291 @@
+//! Where labelled videos come from: a folder per category, UCF101 with its official split files, or a CSV manifest.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Why a listing can't be used.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    #[error("{path} can't be read: {source}; {remedy}", remedy = FORMS)]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{path} holds no videos; {remedy}", remedy = FORMS)]
+    Empty { path: PathBuf },
+    #[error("{path}: the category `{category}` has no videos; add some or remove it")]
+    EmptyCategory { path: PathBuf, category: String },
+    #[error("{path} has only the category `{category}`; a network learns to tell at least two apart: add another")]
+    OneCategory { path: PathBuf, category: String },
+    #[error("{path}, line {line}: {reason}")]
+    Line { path: PathBuf, line: u64, reason: String },
+    #[error("{path}: {} in training and in validation, which would measure memory; put it into one of them", group)]
+    SharedGroup { path: PathBuf, group: String },
+    #[error("{path} has the categories {found:?}, {expected:?} are needed; use the same names in both")]
+    Categories { path: PathBuf, found: Vec<String>, expected: Vec<String> },
+}
+
+const FORMS: &str =
+    "give a folder that holds a folder of videos per category, or a CSV file with the columns path,category,split";
+
+/// A labelled video.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    pub path: PathBuf,
+    /// Number of its category in [`Listing::categories`].
+    pub category: usize,
+    /// Videos of one group (cuts of one recording) must not be split. UCF101's `gNN`; else the video alone.
+    pub group: String,
+}
+
+/// Labelled videos, not decoded yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listing {
+    pub categories: Vec<String>,
+    pub items: Vec<Item>,
+}
+
+/// What a source lists: videos for training, and those that it sets apart for validation, if it does.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub training: Listing,
+    pub validation: Option<Listing>,
+}
+
+/// Reads a source: a folder with a folder of videos per category, or a manifest whose name ends in `.csv`.
+///
+/// # Errors
+/// [`SourceError`]
+pub fn read(path: &Path) -> Result<Split, SourceError> {
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) { manifest(path) } else { folder(path) }
+}
+
+/// `<path>/<category>/<video>`; categories sorted by name.
+fn folder(path: &Path) -> Result<Split, SourceError> {
+    let mut listing = Listing::default();
+    for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
+        let category = name_of(&folder);
+        // What other tools leave beside the videos, as `compose` does, is no video.
+        let videos: Vec<PathBuf> = entries(&folder)?.into_iter().filter(|file| !is_sidecar(file)).collect();
+        if videos.is_empty() {
+            return Err(SourceError::EmptyCategory { path: path.into(), category });
+        }
+        let number = listing.categories.len();
+        listing.items.extend(videos.into_iter().map(|path| Item { group: group_of(&path), path, category: number }));
+        listing.categories.push(category);
+    }
+    Ok(Split { training: listing.checked(path)?, validation: None })
+}
+
+fn is_sidecar(path: &Path) -> bool {
+    path.extension().is_some_and(|e| ["json", "txt", "csv", "md"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+}
+
+#[derive(Deserialize)]
+struct Row {
+    path: PathBuf,
+    category: String,
+    #[serde(default)]
+    split: String,
+    group: Option<String>,
+}
+
+/// A CSV file with the columns `path` (relative to the file), `category`, `split` (`train`; `val`, `validation` or `test`) and
+/// perhaps `group`.
+fn manifest(path: &Path) -> Result<Split, SourceError> {
+    let wrong = |line: u64, reason: String| SourceError::Line { path: path.into(), line, reason };
+    let open = std::fs::File::open(path).map_err(|source| SourceError::Unreadable { path: path.into(), source })?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(open);
+    let base = path.parent().unwrap_or(Path::new(""));
+    let mut rows = Vec::new();
+    for row in reader.deserialize::<Row>() {
+        let row = row.map_err(|e| {
+            let line = e.position().map_or(1, csv::Position::line);
+            wrong(line, format!("{e}; the columns are path,category,split and perhaps group"))
+        })?;
+        let line = rows.len() as u64 + 2;
+        if row.category.is_empty() {
+            return Err(wrong(line, format!("{} has no category; give it one", row.path.display())));
+        }
+        let validates = match row.split.as_str() {
+            "" | "train" | "training" => false,
+            "val" | "validation" | "test" => true,
+            other => return Err(wrong(line, format!("the split `{other}` is not known; use train, val or test"))),
+        };
+        rows.push((row, validates));
+    }
+    let categories: Vec<String> =
+        rows.iter().map(|(row, _)| row.category.clone()).collect::<BTreeSet<_>>().into_iter().collect();
+    let (mut training, mut validation) = (Vec::new(), Vec::new());
+    for (row, validates) in rows {
+        let category = categories.iter().position(|c| *c == row.category).unwrap_or_default();
+        let file = base.join(&row.path);
+        let group = row.group.filter(|g| !g.is_empty()).unwrap_or_else(|| group_of(&file));
+        let part = if validates { &mut validation } else { &mut training };
+        part.push(Item { path: file, category, group });
+    }
+    split(path, categories, training, validation)
+}
+
+/// UCF101: `videos/<Category>/<video>`, split by an official list such as `trainlist01.txt`; beside it stand `classInd.txt` with
+/// the categories' numbers and `testlist01.txt` with the videos for validation.
+///
+/// # Errors
+/// [`SourceError`]
+pub fn ucf101(videos: &Path, train_list: &Path) -> Result<Split, SourceError> {
+    let beside = train_list.parent().unwrap_or(Path::new(""));
+    let class_file = beside.join("classInd.txt");
+    let mut numbered = BTreeMap::new();
+    for (line, text) in lines(&class_file)? {
+        let parsed =
+            text.split_once(' ').and_then(|(n, name)| Some((n.parse::<usize>().ok()?, name.trim().to_owned())));
+        let (number, name) = parsed.ok_or_else(|| SourceError::Line {
+            path: class_file.clone(),
+            line,
+            reason: format!("`{text}` is not a number and a category; use UCF101's own file"),
+        })?;
+        numbered.insert(number, name);
+    }
+    let categories: Vec<String> = numbered.into_values().collect();
+    let read_list = |list: &Path| -> Result<Vec<Item>, SourceError> {
+        lines(list)?
+            .into_iter()
+            .map(|(line, text)| {
+                // The training lists have the category's number behind the name.
+                let name = text.split(' ').next().unwrap_or_default();
+                let category = name.split_once('/').and_then(|(c, _)| categories.iter().position(|known| known == c));
+                let category = category.ok_or_else(|| SourceError::Line {
+                    path: list.into(),
+                    line,
+                    reason: format!(
+                        "`{text}` is not Category/video of a category in classInd.txt; use UCF101's own files"
+                    ),
+                })?;
+                let path = videos.join(name);
+                Ok(Item { group: group_of(&path), path, category })
+            })
+            .collect()
+    };
+    let training = read_list(train_list)?;
+    let test_list = beside.join(name_of(train_list).replace("train", "test"));
+    let validation = if test_list != train_list { read_list(&test_list)? } else { Vec::new() };
+    split(train_list, categories, training, validation)
+}
+
+fn split(
+    path: &Path,
+    categories: Vec<String>,
+    training: Vec<Item>,
+    validation: Vec<Item>,
+) -> Result<Split, SourceError> {
+    let key = |item: &Item| (item.category, item.group.clone());
+    let trained: BTreeSet<_> = training.iter().map(key).collect();
+    if let Some(shared) = validation.iter().find(|item| trained.contains(&key(item))) {
+        let group = format!("group {} of {} is", shared.group, categories[shared.category]);
+        return Err(SourceError::SharedGroup { path: path.into(), group });
+    }
+    let validation = (!validation.is_empty()).then(|| Listing { categories: categories.clone(), items: validation });
+    Ok(Split { training: Listing { categories, items: training }.checked(path)?, validation })
+}
+
+impl Listing {
+    fn checked(self, path: &Path) -> Result<Self, SourceError> {
+        if self.items.is_empty() {
+            return Err(SourceError::Empty { path: path.into() });
+        }
+        for (number, category) in self.categories.iter().enumerate() {
+            if self.items.iter().all(|item| item.category != number) {
+                return Err(SourceError::EmptyCategory { path: path.into(), category: category.clone() });
+            }
+        }
+        Ok(self)
+    }
+
+    /// # Errors
+    /// [`SourceError::OneCategory`]: there is nothing to tell apart.
+    pub fn several_categories(self, path: &Path) -> Result<Self, SourceError> {
+        match self.categories.as_slice() {
+            [only] => Err(SourceError::OneCategory { path: path.into(), category: only.clone() }),
+            _ => Ok(self),
+        }
+    }
+
+    /// The same videos, their categories numbered as in `expected`; it may have more.
+    ///
+    /// # Errors
+    /// [`SourceError::Categories`] if one is not among the expected.
+    pub fn numbered_as(self, expected: &[String], path: &Path) -> Result<Self, SourceError> {
+        let numbers: Option<Vec<usize>> =
+            self.categories.iter().map(|c| expected.iter().position(|known| known == c)).collect();
+        let Some(numbers) = numbers else {
+            let (found, expected) = (self.categories, expected.to_vec());
+            return Err(SourceError::Categories { path: path.into(), found, expected });
+        };
+        let items = self.items.into_iter().map(|item| Item { category: numbers[item.category], ..item }).collect();
+        Ok(Self { categories: expected.to_vec(), items })
+    }
+
+    /// Sets a share of every category apart, whole groups at a time and in an order that the seed gives; at least one group
+    /// of every category stays. The set-apart part may come out empty.
+    pub fn hold_out(self, share: f64, seed: u64) -> (Self, Self) {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut out = BTreeSet::new();
+        for category in 0..self.categories.len() {
+            let of_category = || self.items.iter().filter(|item| item.category == category);
+            let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
+            of_category().for_each(|item| *groups.entry(&item.group).or_default() += 1);
+            let mut order: Vec<(&str, usize)> = groups.into_iter().collect();
+            order.shuffle(&mut rng);
+            let wanted = (share * of_category().count() as f64).round() as usize;
+            let mut taken = 0;
+            for (group, videos) in order.into_iter().skip(1) {
+                if taken + videos <= wanted {
+                    taken += videos;
+                    out.insert((category, group.to_owned()));
+                }
+            }
+        }
+        let (held, kept) = self.items.into_iter().partition(|item| out.contains(&(item.category, item.group.clone())));
+        (Self { categories: self.categories.clone(), items: kept }, Self { categories: self.categories, items: held })
+    }
+}
+
+/// `gNN` of UCF101's `v_<Category>_gNN_cMM`; else the whole name.
+fn group_of(path: &Path) -> String {
+    let name = name_of(path);
+    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
+    let number = |part: &str, letter: char| {
+        part.strip_prefix(letter).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
+    };
+    let mut parts = stem.rsplit('_');
+    match (parts.next(), parts.next()) {
+        (Some(clip), Some(group)) if stem.starts_with("v_") && number(clip, 'c') && number(group, 'g') => group.into(),
+        _ => name,
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// What is in a folder, sorted; hidden files left out.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+    let unreadable = |source| SourceError::Unreadable { path: folder.into(), source };
+    let mut paths = std::fs::read_dir(folder)
+        .map_err(unreadable)?
+        .map(|entry| entry.map(|e| e.path()).map_err(unreadable))
+        .collect::<Result<Vec<_>, _>>()?;
+    paths.retain(|path| !name_of(path).starts_with('.'));
+    paths.sort();
+    Ok(paths)
+}
+
+/// The lines of a text file that are not empty, with their numbers.
+fn lines(path: &Path) -> Result<Vec<(u64, String)>, SourceError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SourceError::Unreadable { path: path.into(), source })?;
+    let numbered = (1..).zip(text.lines().map(|line| line.trim().to_owned()));
+    Ok(numbered.filter(|(_, line)| !line.is_empty()).collect())
+}

@@ -1,0 +1,197 @@
+//! Settings of training and what follows from them: phases and the learning rate.
+
+use std::str::FromStr;
+
+use clap::ValueEnum;
+
+use super::{augment::Augmentation, optimizer::Method};
+use crate::clip::{CROP, FRAMES};
+
+/// Share of the work over which the learning rate rises.
+const WARM_UP: f64 = 0.15;
+
+/// How the learning rate falls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Schedule {
+    /// To a tenth after every `--step-epochs` (paper, section 4).
+    Step,
+    /// Up from 0 over the first part of the run, then down to 0 along half a cosine.
+    Cosine,
+}
+
+/// Cheap epochs on small clips, `SIDExFRAMES:EPOCHS`: pixels a side, frames a clip (16, or 8 for every second one).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Phase {
+    pub side: usize,
+    pub frames: usize,
+    pub epochs: usize,
+}
+
+impl Phase {
+    /// What an epoch costs beside others: pixels of a clip.
+    fn cost(&self) -> f64 {
+        (self.side * self.side * self.frames) as f64
+    }
+}
+
+impl FromStr for Phase {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parse = || {
+            let (clip, epochs) = text.split_once(':')?;
+            let (side, frames) = clip.split_once('x')?;
+            Some(Self { side: side.parse().ok()?, frames: frames.parse().ok()?, epochs: epochs.parse().ok()? })
+        };
+        let phase = parse().ok_or_else(|| format!("`{text}` is not SIDExFRAMES:EPOCHS, for example 56x16:10"))?;
+        if !(32..=CROP).contains(&phase.side) || ![8, FRAMES].contains(&phase.frames) {
+            return Err(format!("`{text}`: the side must be 32 to {CROP} pixels, the frames 8 or {FRAMES}"));
+        }
+        Ok(phase)
+    }
+}
+
+/// Settings of a run: flags that all training verbs have, with the paper's values for pre-training as defaults.
+#[derive(Clone, Debug, clap::Args, serde::Serialize)]
+pub struct Settings {
+    /// Passes over the videos with whole clips (paper, section 4: 15)
+    #[arg(long, default_value_t = 15)]
+    pub epochs: usize,
+    /// Epochs before those on small clips, which cost less: SIDExFRAMES:EPOCHS,... (our choice: progressive resizing)
+    #[arg(long, value_delimiter = ',', value_name = "PHASES")]
+    pub small: Vec<Phase>,
+    /// Clips drawn from each video in an epoch
+    #[arg(long, default_value_t = 1, value_parser = positive)]
+    pub clips_per_video: usize,
+    /// Clips in a minibatch (paper, section 4: 50)
+    #[arg(long, default_value_t = 50, value_parser = positive)]
+    pub batch: usize,
+    #[arg(long, value_enum, default_value_t = Method::Sgd)]
+    pub optimizer: Method,
+    /// First (step) or highest (cosine) learning rate (paper, section 4: 0.003)
+    #[arg(long, default_value_t = 0.003)]
+    pub learning_rate: f64,
+    #[arg(long, value_enum, default_value_t = Schedule::Step)]
+    pub schedule: Schedule,
+    /// Epochs between falls of the learning rate (paper, section 4: 4)
+    #[arg(long, default_value_t = 4)]
+    pub step_epochs: usize,
+    /// Momentum of SGD (paper, section 4: 0.9)
+    #[arg(long, default_value_t = 0.9)]
+    pub momentum: f64,
+    /// Weight decay (paper, section 4: 0.005)
+    #[arg(long, default_value_t = 0.005)]
+    pub weight_decay: f64,
+    /// Share of the target that is spread over all categories (our choice)
+    #[arg(long, default_value_t = 0.0)]
+    pub label_smoothing: f64,
+    /// Ways of changing clips, by commas; or none (paper, section 3.2: crop, flip, scale and corner)
+    #[arg(long, default_value = "crop,flip,scale,corner", value_parser = augmentations)]
+    pub augment: Augmentations,
+    /// Seed of everything that is random
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+}
+
+/// The ways that are switched on.
+pub type Augmentations = Vec<Augmentation>;
+
+fn augmentations(text: &str) -> Result<Augmentations, String> {
+    if text == "none" {
+        return Ok(Vec::new());
+    }
+    text.split(',').map(|name| Augmentation::from_str(name, false)).collect::<Result<_, _>>().map_err(|reason| {
+        format!("{reason}; use some of crop, flip, scale, corner and colour with commas between, or none")
+    })
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "give a whole number of at least 1".into())
+}
+
+impl Settings {
+    /// Small clips first, then whole ones.
+    fn phases(&self) -> Vec<Phase> {
+        let whole = Phase { side: CROP, frames: FRAMES, epochs: self.epochs };
+        self.small.iter().copied().chain([whole]).collect()
+    }
+
+    /// Epochs of all phases.
+    pub fn all_epochs(&self) -> usize {
+        self.phases().iter().map(|phase| phase.epochs).sum()
+    }
+
+    /// The clips of an epoch.
+    pub fn phase(&self, epoch: usize) -> Phase {
+        let mut before = 0;
+        let phases = self.phases();
+        let found = phases.iter().find(|phase| {
+            before += phase.epochs;
+            epoch < before
+        });
+        *found.unwrap_or(&phases[phases.len() - 1])
+    }
+
+    /// Learning rate when `done` (0 to [`Self::all_epochs`]) epochs are over, fractions included. The cosine runs over
+    /// the work, in which small clips count less.
+    pub fn learning_rate_at(&self, done: f64) -> f64 {
+        match self.schedule {
+            Schedule::Step => self.learning_rate * 0.1f64.powi((done / self.step_epochs.max(1) as f64).floor() as i32),
+            Schedule::Cosine => {
+                let (mut worked, mut work, mut left) = (0.0, 0.0, done);
+                for phase in self.phases() {
+                    worked += phase.cost() * left.clamp(0.0, phase.epochs as f64);
+                    work += phase.cost() * phase.epochs as f64;
+                    left -= phase.epochs as f64;
+                }
+                let share = worked / work;
+                let warm_up = (share / WARM_UP).min(1.0);
+                let fall = ((share - WARM_UP) / (1.0 - WARM_UP)).max(0.0);
+                self.learning_rate * warm_up * 0.5 * (1.0 + (std::f64::consts::PI * fall).cos())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Flags {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    #[test]
+    fn defaults_are_the_papers() {
+        let s = Flags::parse_from(["test"]).settings;
+        assert_eq!((s.epochs, s.batch, s.momentum, s.weight_decay), (15, 50, 0.9, 0.005));
+        let rates: Vec<f64> = [0.0, 3.99, 4.0, 8.0, 14.9].iter().map(|&e| s.learning_rate_at(e)).collect();
+        for (got, expected) in rates.iter().zip([3e-3, 3e-3, 3e-4, 3e-5, 3e-6]) {
+            assert!((got / expected - 1.0).abs() < 1e-12, "{rates:?}");
+        }
+    }
+
+    #[test]
+    fn cosine_rises_and_falls_over_the_work() {
+        let flags = ["test", "--schedule", "cosine", "--small", "56x16:60", "--epochs", "5", "--learning-rate", "0.1"];
+        let s = Flags::parse_from(flags).settings;
+        assert_eq!((s.all_epochs(), s.phase(59).side, s.phase(60).side), (65, 56, 112));
+        // Small epochs count a quarter: the work is 60 / 4 + 5 = 20, its first 3 the warm-up.
+        let rate = |e| s.learning_rate_at(e);
+        assert_eq!(rate(0.0), 0.0);
+        assert!((rate(6.0) - 0.05).abs() < 1e-12 && (rate(12.0) - 0.1).abs() < 1e-12);
+        assert!((rate(46.0) - 0.05).abs() < 1e-12 && rate(65.0) < 1e-12);
+    }
+
+    #[test]
+    fn phases_are_checked() {
+        assert_eq!("40x8:12".parse::<Phase>().unwrap(), Phase { side: 40, frames: 8, epochs: 12 });
+        for wrong in ["40x8", "40:8", "8x16:1", "113x16:1", "56x4:1", "x"] {
+            assert!(wrong.parse::<Phase>().is_err(), "{wrong}");
+        }
+    }
+}
