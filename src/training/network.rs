@@ -364,7 +364,13 @@ mod tests {
         for ((name, got), (_, expected)) in gradients(&network).iter().zip(&expected) {
             let apart = (got - expected).norm().double_value(&[]) / expected.norm().double_value(&[]);
             // The first layers' gradients have passed through all others' rounding.
-            let bound = if name.starts_with("fc") { 0.01 } else if name.starts_with("conv5") { 0.1 } else { 0.35 };
+            let bound = if name.starts_with("fc") {
+                0.01
+            } else if name.starts_with("conv5") {
+                0.1
+            } else {
+                0.35
+            };
             assert!(apart < bound, "{name}: {apart}");
         }
     }

@@ -51,6 +51,16 @@ pub struct Step {
     pub accuracy: f64,
 }
 
+/// What an epoch came to, steps before a resumption included.
+#[derive(Clone, Copy, Debug)]
+pub struct Epoch {
+    /// Steps of the run so far.
+    pub steps: u64,
+    /// Means over the epoch.
+    pub loss: f64,
+    pub accuracy: f64,
+}
+
 /// Why training stopped.
 #[derive(Debug, thiserror::Error)]
 pub enum TrainError {
@@ -191,11 +201,11 @@ impl<'a> Trainer<'a> {
         Ok(())
     }
 
-    /// Runs to the end of the epoch. `after_step` hears of every step, with the state as it is then.
+    /// Runs to the end of the epoch: what it came to. `after_step` hears of every step, with the state as it is then.
     ///
     /// # Errors
     /// [`TrainError`]
-    pub fn epoch(&mut self, mut after_step: impl FnMut(&Self, Step)) -> Result<(), TrainError> {
+    pub fn epoch(&mut self, mut after_step: impl FnMut(&Self, Step)) -> Result<Epoch, TrainError> {
         let (data, settings) = (self.data, self.settings.clone());
         let epoch = self.progress.epoch;
         let order = batches::order(data, &settings, epoch);
@@ -228,9 +238,12 @@ impl<'a> Trainer<'a> {
             }
             Ok(())
         })?;
-        let Progress { settings, fingerprint, steps, .. } = std::mem::take(&mut self.progress);
-        self.progress = Progress { epoch: epoch + 1, settings, fingerprint, steps, ..Default::default() };
-        Ok(())
+        let whole = std::mem::take(&mut self.progress);
+        let (clips, steps) = (whole.clips.max(1) as f64, whole.steps);
+        let summary = Epoch { steps, loss: whole.loss_sum / clips, accuracy: whole.right / clips };
+        let Progress { settings, fingerprint, .. } = whole;
+        self.progress = Progress { epoch: epoch + 1, steps, settings, fingerprint, ..Default::default() };
+        Ok(summary)
     }
 
     /// One minibatch: mean loss (not a number if the gradient is not), and how many of its clips were named right.

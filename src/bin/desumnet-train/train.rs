@@ -139,10 +139,11 @@ pub fn train(
     while !trainer.finished() {
         let epoch = trainer.epochs_done();
         let meter = Meter::new(epoch + 1, epochs)?;
-        let (mut last, mut first, mut saved) = (None, None, Instant::now());
-        trainer.epoch(|state, step| {
-            first.get_or_insert((step.clips, Instant::now()));
-            last = Some(step);
+        let (mut first, mut rate, mut saved) = (None, 0.0, Instant::now());
+        let done = trainer.epoch(|state, step| {
+            // The first step waits for the first clips, and is not counted.
+            let (clips, began) = *first.get_or_insert((step.clips, Instant::now()));
+            rate = (step.clips - clips) as f64 / began.elapsed().as_secs_f64().max(1e-9);
             meter.show(&step);
             warn(log.step(step.steps, step.step_loss, step.learning_rate));
             if saved.elapsed().as_secs_f64() >= 60.0 * args.checkpoint_minutes {
@@ -151,15 +152,12 @@ pub fn train(
             }
         })?;
         let seconds = meter.finish();
-        let Some(step) = last else { continue };
-        // The first step waits for the first clips, and is not counted.
-        let rate = first.map_or(0.0, |(clips, at)| (step.clips - clips) as f64 / at.elapsed().as_secs_f64().max(1e-9));
         let mut provenance = provenance.clone();
         provenance["settings"] = serde_json::json!(args.settings);
         provenance["epochs_done"] = trainer.epochs_done().into();
         provenance["data"] = serde_json::json!({ "videos": data.videos.len(), "categories": data.categories.len() });
         let mut line = format!("epoch {}/{epochs}", epoch + 1);
-        line += &format!("  loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", step.loss, step.accuracy);
+        line += &format!("  loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", done.loss, done.accuracy);
         // Small clips say little of how whole ones will do, and measuring those takes longer than a small epoch.
         let whole = args.settings.phase(epoch).side == CROP || trainer.finished();
         let mut measured = None;
@@ -176,10 +174,10 @@ pub fn train(
         }
         warn(log.epoch(&EpochMetrics {
             epoch: epoch + 1,
-            step: step.steps,
-            learning_rate: step.learning_rate,
-            loss: step.loss,
-            accuracy: step.accuracy,
+            step: done.steps,
+            learning_rate: args.settings.learning_rate_at((epoch + 1) as f64),
+            loss: done.loss,
+            accuracy: done.accuracy,
             validation: measured,
             clips_per_second: rate,
             seconds,

@@ -1,0 +1,221 @@
+//! `desumnet-train` as people use it: from two folders of videos to an adapted model, killed and resumed, and on bad input.
+
+mod common;
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use common::labelled::render_labelled;
+use gstdesumnet::network::Model;
+
+/// A folder with labelled videos and room for what comes of them.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+struct Said {
+    ok: bool,
+    out: String,
+    err: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        common::init();
+        let folder = tempfile::tempdir().unwrap();
+        render_labelled(&folder.path().join("videos"));
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The command, run in the folder; on one thread, so that its sums come in the same order.
+    fn command(&self, line: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_desumnet-train"));
+        command.args(line.split_whitespace()).current_dir(self.folder.path());
+        command.env("OMP_NUM_THREADS", "1").env("XDG_CACHE_HOME", self.path("home"));
+        command
+    }
+
+    fn run(&self, line: &str) -> Said {
+        said(&mut self.command(line))
+    }
+}
+
+fn said(command: &mut Command) -> Said {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { ok: output.status.success(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// A short run on small clips.
+const SHORT: &str = "pretrain --data videos --fc6 shared --epochs 0 --batch 2 --optimizer adamw --learning-rate 0.001";
+
+fn weights(path: &Path) -> Vec<Vec<f32>> {
+    let model = Model::load(path).unwrap();
+    let tensors = model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
+    tensors.map(|t| Vec::try_from(t.to_kind(tch::Kind::Float).view(-1)).unwrap()).collect()
+}
+
+#[test]
+fn pretrained_fine_tuned_adapted_and_measured() {
+    let place = Place::new();
+    let said = place.run(&format!("{SHORT} --output first.safetensors --small 32x8:2 --clips-per-video 2"));
+    assert!(said.ok, "{}", said.err);
+    // Of three videos of a category one is held out.
+    assert!(
+        said.err.contains("4 videos in 2 categories") && said.err.contains("2 videos for validation"),
+        "{}",
+        said.err
+    );
+    let table = fs::read_to_string(place.path("first.run/metrics.csv")).unwrap();
+    let epochs: Vec<&str> = table.lines().skip(1).map(|line| line.split(',').next().unwrap()).collect();
+    assert_eq!(epochs, ["1", "2"]);
+    assert!(fs::read_to_string(place.path("first.run/curves.svg")).unwrap().starts_with("<svg"));
+    let left: Vec<String> = fs::read_dir(place.path("first.run"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert!(left.len() == 3 && left.iter().any(|name| name.starts_with("events.out.tfevents.")), "{left:?}");
+
+    // Other names for the same videos: new categories.
+    fs::create_dir(place.path("target")).unwrap();
+    fs::rename(place.path("videos/calm"), place.path("target/indoors")).unwrap();
+    fs::rename(place.path("videos/wild"), place.path("target/outdoors")).unwrap();
+    let tune = "finetune --model first.safetensors --data target --hold-out 0 --output second.safetensors --epochs 0 \
+                --small 32x8:1 --batch 2";
+    let said = place.run(tune);
+    assert!(said.ok, "{}", said.err);
+    let second = Model::load(&place.path("second.safetensors")).unwrap();
+    assert_eq!(second.header.categories, ["indoors", "outdoors"]);
+    let from = &second.header.provenance["from"];
+    assert_eq!(from["file"], "first.safetensors");
+    assert_eq!(from["provenance"]["epochs_done"], 2);
+    assert_eq!(second.header.provenance["settings"]["learning_rate"], 0.0003);
+
+    fs::create_dir_all(place.path("web/outdoors")).unwrap();
+    common::render(&place.path("web/outdoors/long.mp4"), "snow", 60);
+    let adapt = "adapt --model second.safetensors --data target --web web --hold-out 0 --output third.safetensors \
+                 --epochs 0 --small 32x8:1 --batch 2 --web-clips 2 --report cut.csv";
+    let said = place.run(&format!("{adapt} --threshold 0"));
+    assert!(said.ok && said.err.contains("outdoors: kept 4 of 4 segments"), "{}", said.err);
+    assert!(said.err.contains("7 videos in 2 categories"), "{}", said.err);
+    let report = fs::read_to_string(place.path("cut.csv")).unwrap();
+    let lines: Vec<&str> = report.lines().collect();
+    assert_eq!(lines[0], "video,category,segment,start_ns,duration_ns,probability,kept");
+    assert_eq!(lines.len(), 5);
+    assert!(lines[2].starts_with("web/outdoors/long.mp4,outdoors,1,640000000,640000000,0."), "{}", lines[2]);
+    assert!(lines[2].ends_with(",true"), "{}", lines[2]);
+    let said = place.run(&format!("{adapt} --threshold 1.5"));
+    assert!(!said.ok && said.err.contains("lower --threshold"), "{}", said.err);
+
+    let said = place.run("accuracy --model third.safetensors --data target --json - --confusion c.svg");
+    assert!(said.ok, "{}", said.err);
+    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!((json["videos"].as_u64(), json["clips"].as_u64()), (Some(6), Some(12)));
+    let share = json["video_accuracy"]["mean"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&share) && json["video_accuracy"]["std"] == 0.0, "{json}");
+    assert_eq!(json["per_category"]["indoors"]["videos"], 3);
+    assert!(fs::read_to_string(place.path("c.svg")).unwrap().contains("outdoors"));
+    let said = place.run("accuracy --model first.safetensors --data target");
+    assert!(!said.ok && said.err.contains(r#"["indoors", "outdoors"]"#), "{}", said.err);
+}
+
+#[test]
+fn a_killed_run_goes_on_to_the_same_weights() {
+    let place = Place::new();
+    let line = |output: &str| {
+        format!("{SHORT} --hold-out 0 --small 32x8:5 --checkpoint-minutes 0 --output {output}.safetensors")
+    };
+    let said = place.run(&line("whole"));
+    assert!(said.ok, "{}", said.err);
+
+    let mut child = place.command(&line("killed")).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // Within the third epoch, if the machine is quick: wherever it hits, the end is to be the same.
+    assert!(lines.any(|line| line.unwrap().starts_with("epoch 2/5")));
+    child.kill().unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(place.path("killed.run/checkpoint.safetensors").exists());
+
+    let said = place.run(&line("killed"));
+    assert!(!said.ok && said.err.contains("did not end; go on with --resume"), "{}", said.err);
+    let said = place.run(&(line("killed") + " --resume --seed 5"));
+    assert!(!said.ok && said.err.contains("seed was 1 and is 5"), "{}", said.err);
+    let said = place.run(&(line("killed") + " --resume"));
+    assert!(said.ok && said.err.contains("going on after "), "{}", said.err);
+    assert!(weights(&place.path("killed.safetensors")) == weights(&place.path("whole.safetensors")));
+    assert!(!place.path("killed.run/checkpoint.safetensors").exists());
+    let epochs = |run: &str| {
+        let table = fs::read_to_string(place.path(run).join("metrics.csv")).unwrap();
+        let columns = |line: &str| line.split(',').take(5).map(String::from).collect::<Vec<_>>();
+        table.lines().map(columns).collect::<Vec<_>>()
+    };
+    assert_eq!(epochs("killed.run"), epochs("whole.run"));
+}
+
+#[test]
+fn a_full_disk_is_said_and_the_run_goes_on() {
+    let place = Place::new();
+    // Files may grow to so many bytes, as on a disk that has no more room.
+    let limited = |bytes: u64, line: &str| {
+        let mut command = place.command(line);
+        // SAFETY: both calls may be made between fork and exec; they change the child alone.
+        unsafe {
+            command.pre_exec(move || {
+                libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+                let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
+                if libc::setrlimit(libc::RLIMIT_FSIZE, &limit) == 0 {
+                    Ok(())
+                } else {
+                    Err(std::io::Error::last_os_error())
+                }
+            })
+        };
+        said(&mut command)
+    };
+    let line = format!("{SHORT} --hold-out 0 --small 32x8:2 --output m.safetensors");
+    // The model has 35 MB, the checkpoint 110.
+    let said = limited(60 << 20, &line);
+    assert!(said.ok, "{}", said.err);
+    assert!(said.err.contains("warning: checkpoint m.run/checkpoint.safetensors can't be written"), "{}", said.err);
+    assert!(said.err.contains("free disk space") && weights(&place.path("m.safetensors")).len() == 16);
+
+    fs::remove_file(place.path("m.safetensors")).unwrap();
+    let said = limited(10 << 20, &line);
+    assert!(!said.ok && said.err.contains("model m.safetensors can't be written"), "{}", said.err);
+    assert!(!place.path("m.safetensors").exists());
+}
+
+#[test]
+fn bad_input_is_refused_with_a_remedy() {
+    let place = Place::new();
+    for (line, expected) in [
+        ("pretrain --data nowhere --output m.safetensors", "a folder of videos per category"),
+        ("pretrain --data videos --output no/m.safetensors", "make the folder or give another --output"),
+        ("pretrain --data videos --output m.safetensors --small 32x8:1", "--small needs `--fc6 shared`"),
+        ("pretrain --data videos --output m.safetensors --epochs 0", "give --epochs or --small"),
+        ("pretrain --data videos --output m.safetensors --augment flop", "use some of crop, flip, scale"),
+        ("pretrain --data videos --output m.safetensors --precision f16", "use auto, f32 or bf16"),
+        ("pretrain --data videos --output m.safetensors --hold-out 1", "a share, from 0 to below 1"),
+        ("pretrain --data videos --output m.safetensors --device cuda:99", "device=cpu"),
+        ("finetune --model none.safetensors --data videos --output m.safetensors", "none.safetensors can't be read"),
+        ("pretrain --data videos/calm --output m.safetensors", "holds no videos"),
+    ] {
+        let said = place.run(line);
+        assert!(!said.ok && said.err.contains(expected), "{line}:\n{}", said.err);
+        assert!(!said.err.contains("panicked"), "{}", said.err);
+    }
+    // One video in all but the other category.
+    fs::create_dir_all(place.path("alone/only")).unwrap();
+    fs::copy(place.path("videos/calm/smpte.mp4"), place.path("alone/only/v.mp4")).unwrap();
+    let said = place.run("pretrain --data alone --output m.safetensors");
+    assert!(!said.ok && said.err.contains("only the category `only`"), "{}", said.err);
+}
