@@ -5,6 +5,7 @@ pub mod augment;
 mod batches;
 pub mod checkpoint;
 pub mod data;
+pub mod import;
 pub mod log;
 pub mod network;
 pub mod optimizer;

@@ -4,6 +4,7 @@ mod accuracy;
 mod adapt;
 mod data;
 mod finetune;
+mod import;
 mod pretrain;
 mod train;
 
@@ -28,6 +29,7 @@ enum Verb {
     Finetune(finetune::Args),
     Adapt(adapt::Args),
     Accuracy(accuracy::Args),
+    Import(import::Args),
 }
 
 /// Makes freed memory stay with the process. Training allocates the same hundreds of megabytes at every step; returned to
@@ -57,6 +59,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Finetune(args) => finetune::run(args),
         Verb::Adapt(args) => adapt::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
+        Verb::Import(args) => import::run(args),
     }
 }
 

@@ -1,0 +1,100 @@
+//! `desumnet-train import`: PyTorch weights of another's training, as a model to fine-tune.
+
+use std::{error::Error, path::PathBuf};
+
+use gstdesumnet::{
+    network::WIDTHS,
+    training::import::{Input, import},
+};
+use tch::Kind;
+
+/// Makes a model file from PyTorch weights in C3D's naming, to start `finetune` from
+#[derive(clap::Args)]
+pub struct Args {
+    /// State dict as torch.save writes it (.pt, .pth, .pickle, .bin), or .safetensors
+    file: PathBuf,
+    /// The model file
+    #[arg(long)]
+    output: PathBuf,
+    /// Names of fc8's outputs, one a line; UCF101's classInd.txt ("1 ApplyEyeMakeup") is one too
+    #[arg(long, value_name = "FILE")]
+    categories: Option<PathBuf>,
+    /// Mean that the weights' training took from pixels of 0 to 255 (default: of Sports-1M, on which C3D was trained)
+    #[arg(long, value_name = "R,G,B", default_value = "101.41,97.66,90.25", value_parser = rgb)]
+    mean: [f64; 3],
+    /// What it then divided them by (default: C3D divided by nothing)
+    #[arg(long, value_name = "R,G,B", default_value = "1,1,1", value_parser = positive_rgb)]
+    std: [f64; 3],
+    /// The weights take blue first, as all from Caffe do, C3D's own for one; --mean and --std are R,G,B all the same
+    #[arg(long)]
+    bgr: bool,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let categories = match &args.categories {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| format!("{} can't be read: {e}; give a file with a name a line", path.display()))?;
+            Some(names(&text))
+        }
+    };
+    let input = Input { categories, mean: args.mean, std: args.std, bgr: args.bgr };
+    let imported = import(&args.file, &WIDTHS, input)?;
+    for (theirs, ours) in &imported.taken {
+        eprintln!("taken     {theirs} as {ours}");
+    }
+    for (theirs, reason) in &imported.left_out {
+        eprintln!("left out  {theirs}: {reason}");
+    }
+    imported.model.save(&args.output, Kind::Float)?;
+    if !imported.random.is_empty() {
+        eprintln!(
+            "warning: {} have random weights: the model can't score before `desumnet-train finetune` has trained it",
+            imported.random.join(", ")
+        );
+    }
+    eprintln!("model written to {}", args.output.display());
+    Ok(())
+}
+
+/// The names in a list, one a line, without the numbers that UCF101's list has before them.
+fn names(text: &str) -> Vec<String> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let name = |line: &str| match line.split_once(' ') {
+        Some((number, name)) if number.parse::<usize>().is_ok() => name.trim().into(),
+        _ => line.into(),
+    };
+    lines.map(name).collect()
+}
+
+fn rgb(text: &str) -> Result<[f64; 3], String> {
+    let values: Option<Vec<f64>> = text.split(',').map(|value| value.trim().parse().ok()).collect();
+    let values =
+        values.and_then(|values| values.try_into().ok()).filter(|v: &[f64; 3]| v.iter().all(|v| v.is_finite()));
+    values.ok_or_else(|| "give three numbers: R,G,B".into())
+}
+
+fn positive_rgb(text: &str) -> Result<[f64; 3], String> {
+    rgb(text).ok().filter(|v| v.iter().all(|v| *v > 0.0)).ok_or_else(|| "give three numbers over 0: R,G,B".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_names_come_with_numbers_or_without() {
+        assert_eq!(names("1 ApplyEyeMakeup\r\n2 YoYo\n\n"), ["ApplyEyeMakeup", "YoYo"]);
+        assert_eq!(names("making a sandwich\n  grooming an animal\n"), ["making a sandwich", "grooming an animal"]);
+    }
+
+    #[test]
+    fn colours_are_three_numbers() {
+        assert_eq!(rgb("1, 2.5,-3"), Ok([1.0, 2.5, -3.0]));
+        for wrong in ["1,2", "1,2,3,4", "a,b,c", "", "1,2,inf"] {
+            assert!(rgb(wrong).is_err(), "{wrong}");
+        }
+        assert!(positive_rgb("1,0,1").is_err() && positive_rgb("1,2,3").is_ok());
+    }
+}
