@@ -1,4 +1,7 @@
 //! `desumnet-train import`: PyTorch weights of another's training, as a model to fine-tune.
+//!
+//! The default of `--mean` is what C3D's own mean file (`sport1m_train16_128_mean.binaryproto`) comes to for each colour. C3D reads
+//! pictures through OpenCV, which is why its weights take blue first.
 
 use std::{error::Error, path::PathBuf};
 
@@ -16,7 +19,7 @@ pub struct Args {
     /// The model file
     #[arg(long)]
     output: PathBuf,
-    /// Names of fc8's outputs, one a line; UCF101's classInd.txt ("1 ApplyEyeMakeup") is one too
+    /// Names of fc8's outputs, one a line, with numbers as in UCF101's classInd.txt or without (default: category 1, ...)
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// Mean that the weights' training took from pixels of 0 to 255 (default: of Sports-1M, on which C3D was trained)
@@ -25,7 +28,7 @@ pub struct Args {
     /// What it then divided them by (default: C3D divided by nothing)
     #[arg(long, value_name = "R,G,B", default_value = "1,1,1", value_parser = positive_rgb)]
     std: [f64; 3],
-    /// The weights take blue first, as all from Caffe do, C3D's own for one; --mean and --std are R,G,B all the same
+    /// The weights take blue first, as those from Caffe do, C3D's own for one; --mean and --std are R,G,B all the same
     #[arg(long)]
     bgr: bool,
 }
