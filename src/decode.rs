@@ -36,6 +36,13 @@ pub struct Picture {
     sample: gst::Sample,
 }
 
+impl Picture {
+    /// The pixels, as the decoder's (or its filter's) caps describe them.
+    pub fn into_buffer(self) -> Option<gst::Buffer> {
+        self.sample.buffer_owned()
+    }
+}
+
 /// Decodes the first video stream of a file, picture by picture.
 pub struct Decoder {
     video: String,
@@ -63,6 +70,14 @@ impl Decoder {
     /// # Errors
     /// [`DecodeError`], by what is wrong with the file.
     pub fn open(video: &str) -> Result<Self, DecodeError> {
+        Self::through(video, None)
+    }
+
+    /// The same, with the pictures passing through `filter` (an element or a bin) first.
+    ///
+    /// # Errors
+    /// [`DecodeError`], by what is wrong with the file.
+    pub fn through(video: &str, filter: Option<gst::Element>) -> Result<Self, DecodeError> {
         let uri = uri_of(video)?;
         let pipeline = gst::Pipeline::new();
         let source = gst::ElementFactory::make("uridecodebin")
@@ -76,7 +91,12 @@ impl Decoder {
             .build();
         let broken = |reason: String| DecodeError::Broken { video: video.into(), reason };
         pipeline.add_many([&source, sink.upcast_ref()]).map_err(|e| broken(e.to_string()))?;
-        let target = sink.static_pad("sink").ok_or(DecodeError::Element("appsink"))?;
+        let mut target = sink.static_pad("sink").ok_or(DecodeError::Element("appsink"))?;
+        if let Some(filter) = filter {
+            pipeline.add(&filter).and_then(|()| filter.link(&sink)).map_err(|e| broken(e.to_string()))?;
+            target = filter.static_pad("sink").ok_or_else(|| broken("the filter takes nothing in".into()))?;
+        }
+        let unlinked = target.downgrade();
         source.connect_pad_added(move |_, pad| {
             // Only the first video stream fits; that none did is seen when all pads are there.
             if !target.is_linked() {
@@ -84,9 +104,8 @@ impl Decoder {
             }
         });
         let weak = pipeline.downgrade();
-        let unlinked = sink.static_pad("sink").map(|pad| pad.downgrade());
         source.connect_no_more_pads(move |source| {
-            let linked = unlinked.as_ref().and_then(|pad| pad.upgrade()).is_some_and(|pad| pad.is_linked());
+            let linked = unlinked.upgrade().is_some_and(|pad| pad.is_linked());
             if let (false, Some(pipeline)) = (linked, weak.upgrade()) {
                 let structure = gst::Structure::new_empty(NO_VIDEO);
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());

@@ -4,6 +4,7 @@ pub mod accuracy;
 pub mod augment;
 mod batches;
 pub mod checkpoint;
+pub mod compose;
 pub mod data;
 pub mod import;
 pub mod log;

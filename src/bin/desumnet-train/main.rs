@@ -2,6 +2,7 @@
 
 mod accuracy;
 mod adapt;
+mod compose;
 mod data;
 mod finetune;
 mod import;
@@ -25,6 +26,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Compose(compose::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -59,6 +61,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Finetune(args) => finetune::run(args),
         Verb::Adapt(args) => adapt::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
+        Verb::Compose(args) => compose::run(args),
         Verb::Import(args) => import::run(args),
     }
 }
