@@ -153,6 +153,8 @@ struct Clip {
     /// CATEGORY/FILE
     source: String,
     category: String,
+    /// It may be a video's topic; else it only stands among others.
+    own: bool,
     /// At the videos' frame rate.
     frames: u32,
 }
@@ -198,11 +200,14 @@ impl Clips {
         let mut files = list(data)?;
         let mut topics: Vec<String> = files.iter().map(|(category, _)| category.clone()).collect();
         topics.dedup();
+        let own = files.len();
         if let Some(others) = others {
             files.extend(list(others)?);
         }
+        let files: Vec<_> =
+            files.into_iter().enumerate().map(|(i, (category, path))| (category, path, i < own)).collect();
         let done = AtomicUsize::new(0);
-        let counted = in_parallel(&files, |(category, path)| {
+        let counted = in_parallel(&files, |(category, path, own)| {
             let counted = render::count(path, settings);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -210,6 +215,7 @@ impl Clips {
                 path: path.clone(),
                 source: format!("{category}/{name}"),
                 category: category.clone(),
+                own: *own,
                 frames,
             })
         });
@@ -233,64 +239,65 @@ impl Clips {
     /// [`ComposeError::TooFew`]
     pub fn plan(&self, settings: &Settings) -> Result<Vec<Planned>, ComposeError> {
         let mut rng = StdRng::seed_from_u64(settings.seed);
-        let clips: Vec<plan::Clip> =
-            self.clips.iter().map(|clip| plan::Clip { category: &clip.category, frames: clip.frames }).collect();
         let (shortest, longest) = (settings.length.start() * settings.rate, settings.length.end() * settings.rate);
         let mut videos = Vec::new();
         for topic in &self.topics {
+            let clips: Vec<&Clip> = self.clips.iter().filter(|clip| clip.own || clip.category != *topic).collect();
+            let choice: Vec<plan::Clip> =
+                clips.iter().map(|clip| plan::Clip { category: &clip.category, frames: clip.frames }).collect();
             for number in 1..=settings.per_category {
                 let name = format!("{topic}_{number:02}");
                 let frames = rng.random_range(shortest..=longest);
                 let wish = plan::Wish { topic, frames, share: settings.relevant, rate: settings.rate };
-                let parts = plan::plan(&clips, &wish, &mut rng).map_err(|few| ComposeError::TooFew {
+                let parts = plan::plan(&choice, &wish, &mut rng).map_err(|few| ComposeError::TooFew {
                     video: name.clone(),
                     topic: topic.clone(),
                     needed: f64::from(few.needed) / f64::from(settings.rate),
                     found: f64::from(few.found) / f64::from(settings.rate),
                 })?;
-                videos.push(self.planned(&name, topic, &parts, settings.rate));
+                videos.push(planned(&name, topic, &clips, &parts, settings.rate));
             }
         }
         Ok(videos)
     }
+}
 
-    fn planned(&self, name: &str, topic: &str, parts: &[plan::Part], rate: u32) -> Planned {
-        let (mut documented, mut pieces, mut relevant) = (Vec::new(), Vec::new(), Vec::<Span>::new());
-        let mut first_frame = 0;
-        for part in parts {
-            let clip = &self.clips[part.clip];
-            let start_ns = time_of(first_frame, rate);
-            let duration_ns = time_of(first_frame + part.frames, rate) - start_ns;
-            let of_topic = clip.category == topic;
-            if of_topic {
-                match relevant.last_mut().filter(|last| last.start_ns + last.duration_ns == start_ns) {
-                    Some(last) => last.duration_ns += duration_ns,
-                    None => relevant.push(Span { start_ns, duration_ns }),
-                }
+fn planned(name: &str, topic: &str, clips: &[&Clip], parts: &[plan::Part], rate: u32) -> Planned {
+    let (mut documented, mut pieces, mut relevant) = (Vec::new(), Vec::new(), Vec::<Span>::new());
+    let mut first_frame = 0;
+    for part in parts {
+        let clip = clips[part.clip];
+        let start_ns = time_of(first_frame, rate);
+        let duration_ns = time_of(first_frame + part.frames, rate) - start_ns;
+        let of_topic = clip.category == topic;
+        if of_topic {
+            match relevant.last_mut().filter(|last| last.start_ns + last.duration_ns == start_ns) {
+                Some(last) => last.duration_ns += duration_ns,
+                None => relevant.push(Span { start_ns, duration_ns }),
             }
-            documented.push(Part {
-                source: clip.source.clone(),
-                category: clip.category.clone(),
-                first_frame,
-                frames: part.frames,
-                start_ns,
-                duration_ns,
-                relevant: of_topic,
-            });
-            pieces.push(Piece { path: clip.path.clone(), skip: part.skip, frames: part.frames });
-            first_frame += part.frames;
         }
-        let composite = Composite {
-            video: format!("{name}.mp4"),
-            category: topic.into(),
-            frame_rate: [rate, 1],
-            frames: first_frame,
-            duration_ns: time_of(first_frame, rate),
-            parts: documented,
-            relevant,
-        };
-        Planned { composite, pieces }
+        documented.push(Part {
+            source: clip.source.clone(),
+            category: clip.category.clone(),
+            first_frame,
+            frames: part.frames,
+            start_ns,
+            duration_ns,
+            relevant: of_topic,
+        });
+        pieces.push(Piece { path: clip.path.clone(), skip: part.skip, frames: part.frames });
+        first_frame += part.frames;
     }
+    let composite = Composite {
+        video: format!("{name}.mp4"),
+        category: topic.into(),
+        frame_rate: [rate, 1],
+        frames: first_frame,
+        duration_ns: time_of(first_frame, rate),
+        parts: documented,
+        relevant,
+    };
+    Planned { composite, pieces }
 }
 
 /// When a frame begins, ns.

@@ -133,7 +133,8 @@ pub(super) fn encode(
         let buffer = match frame {
             Ok(Some(Frame { buffer, first })) => {
                 if first {
-                    let event = gst_video::UpstreamForceKeyUnitEvent::builder().running_time(buffer.pts()).build();
+                    // For the next frame, which this one is.
+                    let event = gst_video::UpstreamForceKeyUnitEvent::builder().build();
                     cuts.send_event(event);
                 }
                 Some(buffer)
