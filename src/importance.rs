@@ -74,27 +74,56 @@ impl Forward {
     /// # Errors
     /// From libtorch.
     pub fn frame_scores(self, categories: &[usize], form: Form) -> Result<Vec<Vec<f32>>, TchError> {
-        let wide = wide(self.input.kind());
-        let chosen = Tensor::f_from_slice(&categories.iter().map(|&c| c as i64).collect::<Vec<_>>())?
+        let chosen = self.chosen(categories)?;
+        rows(&match form {
+            Form::Weighted => self.backward(&self.logits, &chosen, false)?.f_mul(&self.probability(&chosen)?)?,
+            Form::Logit => self.backward(&self.logits, &chosen, false)?,
+            Form::Probability => self.backward(&self.softmax()?, &chosen, false)?,
+        })
+    }
+
+    /// The same in every form ([`Form::Weighted`], [`Form::Logit`], [`Form::Probability`]), from two backward passes.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn frame_scores_in_every_form(self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], TchError> {
+        let chosen = self.chosen(categories)?;
+        let logit = self.backward(&self.logits, &chosen, true)?;
+        let weighted = logit.f_mul(&self.probability(&chosen)?)?;
+        let probability = self.backward(&self.softmax()?, &chosen, false)?;
+        Ok([rows(&weighted)?, rows(&logit)?, rows(&probability)?])
+    }
+
+    /// The categories' numbers as `[N, 1]`.
+    fn chosen(&self, categories: &[usize]) -> Result<Tensor, TchError> {
+        Tensor::f_from_slice(&categories.iter().map(|&c| c as i64).collect::<Vec<_>>())?
             .f_to_device(self.input.device())?
-            .f_unsqueeze(1)?;
+            .f_unsqueeze(1)
+    }
+
+    fn softmax(&self) -> Result<Tensor, TchError> {
+        self.logits.f_softmax(-1, wide(self.input.kind()))
+    }
+
+    /// Probability of each clip's category, `[N, 1]`.
+    fn probability(&self, chosen: &Tensor) -> Result<Tensor, TchError> {
+        self.softmax()?.f_detach()?.f_gather(1, chosen, false)
+    }
+
+    /// Mean absolute gradient of the chosen outputs over each frame, `[N, 16]`. `again`: another backward pass follows.
+    fn backward(&self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
+        let wide = wide(self.input.kind());
         // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
         let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
-        let output = match form {
-            Form::Probability => self.logits.f_softmax(-1, wide)?,
-            Form::Weighted | Form::Logit => self.logits.shallow_clone(),
-        };
-        let score = output.f_gather(1, &chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
-        let gradient = Tensor::f_run_backward(&[score], &[&self.input], false, false)?.remove(0);
+        let score = output.f_gather(1, chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
+        let gradient = Tensor::f_run_backward(&[score], &[&self.input], again, false)?.remove(0);
         let map = gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?;
-        let mut scores = map.f_sum_dim_intlist([-2, -1].as_slice(), false, wide)?;
-        scores = scores.f_div_scalar((CROP * CROP) as f64 * scale)?;
-        if form == Form::Weighted {
-            let p = self.logits.f_detach()?.f_softmax(-1, wide)?.f_gather(1, &chosen, false)?;
-            scores = scores.f_mul(&p)?;
-        }
-        let scores = scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?;
-        debug_assert_eq!(scores.size(), [categories.len() as i64, FRAMES as i64]);
-        Vec::<Vec<f32>>::try_from(scores)
+        let sums = map.f_sum_dim_intlist([-2, -1].as_slice(), false, wide)?;
+        sums.f_div_scalar((CROP * CROP) as f64 * scale)
     }
+}
+
+fn rows(scores: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
+    debug_assert_eq!(scores.size()[1..], [FRAMES as i64]);
+    Vec::<Vec<f32>>::try_from(scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }

@@ -2,7 +2,7 @@
 //!
 //! Data flows one way. In a pipeline: frames -> [`clip`] and [`segmenter`] -> [`engine`] ([`network`], [`importance`]) ->
 //! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`] -> JSON or
-//! [`report`]. For training: [`decode`] -> the same clips -> [`training`] -> a model file.
+//! [`report`]. For training: [`decode`] -> the same clips -> [`training`] -> a model file. [`evaluation`] measures scores.
 //!
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
@@ -10,10 +10,12 @@ pub mod clip;
 pub mod decode;
 pub mod elements;
 pub mod engine;
+pub mod evaluation;
 pub mod importance;
 pub mod meta;
 pub mod models;
 pub mod network;
+pub mod nick;
 pub mod offline;
 pub mod pending;
 pub mod report;

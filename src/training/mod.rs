@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod compose;
 pub mod data;
 pub mod import;
+pub mod localise;
 pub mod log;
 pub mod network;
 pub mod optimizer;

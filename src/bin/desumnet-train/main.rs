@@ -1,4 +1,4 @@
-//! Offline training of DeSumNet models: one file a verb.
+//! Offline training and measuring of DeSumNet models: one file a verb.
 
 mod accuracy;
 mod adapt;
@@ -6,6 +6,7 @@ mod compose;
 mod data;
 mod finetune;
 mod import;
+mod localise;
 mod pretrain;
 mod train;
 
@@ -27,6 +28,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Compose(compose::Args),
+    Localise(localise::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -62,6 +64,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Adapt(args) => adapt::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
         Verb::Compose(args) => compose::run(args),
+        Verb::Localise(args) => localise::run(args),
         Verb::Import(args) => import::run(args),
     }
 }

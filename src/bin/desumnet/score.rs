@@ -6,6 +6,7 @@ use gstdesumnet::{
     importance::{Aggregation, Form},
     models,
     network::{Device, Precision},
+    nick::nick,
     offline::{self, Options, VideoScores},
     segmenter::Stride,
 };
@@ -40,17 +41,6 @@ pub struct Args {
     /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
     #[arg(long, default_value_t = 0)]
     frame_stride: u32,
-}
-
-/// An enumeration's value by the name that the element's property uses too.
-fn nick<T>(text: &str) -> Result<T, String>
-where
-    T: for<'v> glib::value::FromValue<'v> + glib::prelude::StaticType,
-{
-    let class = glib::EnumClass::with_type(T::static_type()).ok_or("not an enumeration")?;
-    let known = || class.values().iter().map(|v| v.nick()).collect::<Vec<_>>().join(", ");
-    let value = class.to_value_by_nick(text).ok_or_else(|| format!("use one of {}", known()))?;
-    value.get().map_err(|_| format!("use one of {}", known()))
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {

@@ -197,12 +197,16 @@ impl Clips {
     ) -> Result<Self, ComposeError> {
         // What no clip is to blame for is said once.
         render::filter(settings)?;
-        let mut files = list(data)?;
+        let clips_in = |folder| match list(folder)? {
+            files if files.is_empty() => Err(ComposeError::Empty { path: folder.into() }),
+            files => Ok(files),
+        };
+        let mut files = clips_in(data)?;
         let mut topics: Vec<String> = files.iter().map(|(category, _)| category.clone()).collect();
         topics.dedup();
         let own = files.len();
         if let Some(others) = others {
-            files.extend(list(others)?);
+            files.extend(clips_in(others)?);
         }
         let files: Vec<_> =
             files.into_iter().enumerate().map(|(i, (category, path))| (category, path, i < own)).collect();
@@ -346,7 +350,7 @@ pub fn write(
 }
 
 /// Categories and files under `folder/<category>/`, sorted; hidden ones left out.
-fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, ComposeError> {
+pub(super) fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, ComposeError> {
     let entries = |folder: &Path| {
         let unreadable = |source| ComposeError::Folder { path: folder.into(), source };
         let paths = std::fs::read_dir(folder).map_err(unreadable)?.map(|entry| entry.map(|e| e.path()));
@@ -359,9 +363,6 @@ fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, ComposeError> {
     for category in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
         let name = category.file_name().unwrap_or_default().to_string_lossy().into_owned();
         files.extend(entries(&category)?.into_iter().map(|file| (name.clone(), file)));
-    }
-    if files.is_empty() {
-        return Err(ComposeError::Empty { path: folder.into() });
     }
     Ok(files)
 }

@@ -1,0 +1,95 @@
+//! `desumnet-train localise`: whether importance finds a category's moments in composites.
+
+use std::{error::Error, io::Write, path::PathBuf};
+
+use gstdesumnet::{
+    network::{Device, Precision},
+    nick::nick,
+    training::localise::{self, Localisation, Method, Options},
+};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Measures how well importance finds a category's moments: average precision of ranking the segments of composites
+#[derive(clap::Args)]
+pub struct Args {
+    /// Model file; it must know the composites' categories
+    #[arg(long)]
+    model: PathBuf,
+    /// Folder of composites, as `desumnet-train compose` writes it
+    #[arg(long)]
+    composites: PathBuf,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    /// auto, f32, bf16 or f16
+    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    precision: Precision,
+    /// Score every n-th segment only
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    interval: u64,
+    /// Write one JSON document to this file, or to standard output (-)
+    #[arg(long, value_name = "FILE|-")]
+    json: Option<PathBuf>,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    gst::init()?;
+    let options = Options {
+        model: args.model.clone(),
+        composites: args.composites.clone(),
+        device: args.device,
+        precision: args.precision,
+        interval: args.interval,
+    };
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("scoring {wide_bar} {pos}/{len} s of video  {eta} left")?);
+    let result = localise::localise(&options, |done, all| {
+        bar.set_length(all / 1_000_000_000);
+        bar.set_position(done / 1_000_000_000);
+    })?;
+    bar.finish_and_clear();
+    match &args.json {
+        None => print_table(&result),
+        Some(path) if path.as_os_str() == "-" => {
+            let mut out = std::io::stdout().lock();
+            serde_json::to_writer_pretty(&mut out, &result)?;
+            writeln!(out)?;
+        }
+        Some(path) => {
+            let text = serde_json::to_string_pretty(&result)? + "\n";
+            std::fs::write(path, text).map_err(|e| {
+                format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+/// Average precision by video and method.
+fn print_table(result: &Localisation) {
+    let width = result.per_video.iter().map(|video| video.video.len()).max().unwrap_or(0).max(5);
+    print!("{:width$} {:>8} {:>8}", "video", "segments", "relevant");
+    for method in Method::ALL {
+        print!(" {:>11}", format!("{method:?}").to_lowercase());
+    }
+    println!();
+    for video in &result.per_video {
+        print!("{:width$} {:>8} {:>8.3}", video.video, video.segments, video.relevant_share);
+        for method in Method::ALL {
+            match &video.ap {
+                Some(ap) => print!(" {:>11.3}", ap[&method]),
+                None => print!(" {:>11}", "-"),
+            }
+        }
+        println!();
+    }
+    print!("{:width$} {:>8} {:>8.3}", "mean", result.segments, result.relevant_share);
+    for spread in result.ap.values() {
+        print!(" {:>11.3}", spread.mean);
+    }
+    print!("\n{:width$} {:>8} {:>8}", "std", "", "");
+    for spread in result.ap.values() {
+        print!(" {:>11.3}", spread.std);
+    }
+    println!();
+}

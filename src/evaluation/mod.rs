@@ -1,0 +1,3 @@
+//! How good scores are, measured against what is known.
+
+pub mod average_precision;

@@ -1,0 +1,302 @@
+//! Whether importance finds a category's moments: in composites, whose relevant spans are known, every segment is scored for
+//! the video's category, and the ranking by those scores is measured. Simpler scores are ranked beside it.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+use tch::TchError;
+use thiserror::Error;
+
+use super::compose::{self, ComposeError, Composite, Span};
+use crate::{
+    clip::{Clip, FRAME_BYTES},
+    decode::{DecodeError, Segments},
+    evaluation::average_precision::average_precision,
+    importance::{Aggregation, Forward},
+    network::{Device, Network, NetworkError, Precision},
+    segmenter::Stride,
+};
+
+/// What segments are ranked by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Importance of the form [`crate::importance::Form::Weighted`], the mean over the frames.
+    Weighted,
+    /// Of the form [`crate::importance::Form::Logit`].
+    Logit,
+    /// Of the form [`crate::importance::Form::Probability`].
+    Probability,
+    /// The category's probability itself.
+    Confidence,
+    /// Mean absolute difference between consecutive analysis frames.
+    Motion,
+    /// Nothing: the exact mean over all orders.
+    Random,
+}
+
+impl Method {
+    pub const ALL: [Self; 6] =
+        [Self::Weighted, Self::Logit, Self::Probability, Self::Confidence, Self::Motion, Self::Random];
+}
+
+/// What to measure.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub model: PathBuf,
+    /// Folder as [`compose::write`] makes it.
+    pub composites: PathBuf,
+    pub device: Device,
+    pub precision: Precision,
+    /// Every how many segments one is scored, at least 1.
+    pub interval: u64,
+}
+
+/// Why nothing was measured.
+#[derive(Debug, Error)]
+pub enum LocaliseError {
+    #[error(transparent)]
+    Folder(#[from] ComposeError),
+    #[error("{0} holds no composites; make some with `desumnet-train compose`")]
+    Empty(PathBuf),
+    #[error("{path} does not describe a composite: {source}; make it anew with `desumnet-train compose`")]
+    Document { path: PathBuf, source: serde_json::Error },
+    #[error("{path} can't be read: {source}; check its permissions")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{path} is of the category `{category}`, which the model does not know: leave it out, or give a model of it (this one \
+         knows {})", known.join(", ")
+    )]
+    Category { path: PathBuf, category: String, known: Vec<String> },
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    #[error("libtorch failed: {0}")]
+    Torch(#[from] TchError),
+    #[error("a score of {0} is not a finite number; use --precision f32 or another model")]
+    NotFinite(PathBuf),
+    #[error("none of the scored segments is relevant: give a smaller --interval or other composites")]
+    NoneRelevant,
+}
+
+/// Mean over the videos, and the standard deviation of a video (n - 1; 0 with one video).
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    pub mean: f64,
+    pub std: f64,
+}
+
+/// The result; field names as in the JSON document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Localisation {
+    pub model: String,
+    pub composites: String,
+    pub videos: usize,
+    /// Segments that were scored.
+    pub segments: usize,
+    /// Share of them that is relevant, [0, 1].
+    pub relevant_share: f64,
+    /// Average precision, [0, 1], over the videos that have one.
+    pub ap: BTreeMap<Method, Spread>,
+    pub per_video: Vec<VideoResult>,
+}
+
+/// A video's part in the result.
+#[derive(Clone, Debug, Serialize)]
+pub struct VideoResult {
+    /// CATEGORY/FILE
+    pub video: String,
+    /// What the segments were scored for.
+    pub category: String,
+    pub segments: usize,
+    pub relevant_share: f64,
+    /// Average precision, [0, 1]; `null` where no scored segment is relevant.
+    pub ap: Option<BTreeMap<Method, f64>>,
+}
+
+/// Scores of a segment, and the truth.
+struct Scored {
+    relevant: bool,
+    /// As in [`Method::ALL`].
+    scores: [f64; Method::ALL.len()],
+}
+
+/// Scores all composites of a folder. `progress` is called with the time done, ns, and of all.
+///
+/// # Errors
+/// [`LocaliseError`]
+pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result<Localisation, LocaliseError> {
+    let composites = read(&options.composites)?;
+    let network = Network::load(&options.model, options.device, options.precision)?;
+    let known = &network.header.categories;
+    // All are looked at before the first is scored.
+    let numbers = composites.iter().map(|(path, composite)| {
+        let number = known.iter().position(|category| *category == composite.category);
+        number.ok_or_else(|| LocaliseError::Category {
+            path: path.clone(),
+            category: composite.category.clone(),
+            known: known.clone(),
+        })
+    });
+    let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
+    let all = composites.iter().map(|(_, composite)| composite.duration_ns).sum();
+    let (mut per_video, mut before, mut relevant) = (Vec::new(), 0, 0);
+    for ((path, composite), category) in composites.iter().zip(numbers) {
+        let video = path.with_file_name(&composite.video);
+        let scored = score(&network, &video, composite, category, options.interval, |at| progress(before + at, all))?;
+        before += composite.duration_ns;
+        let hits = scored.iter().filter(|segment| segment.relevant).count();
+        relevant += hits;
+        per_video.push(VideoResult {
+            video: video.strip_prefix(&options.composites).unwrap_or(&video).display().to_string(),
+            category: composite.category.clone(),
+            segments: scored.len(),
+            relevant_share: hits as f64 / scored.len() as f64,
+            ap: precisions(&scored),
+        });
+    }
+    let segments = per_video.iter().map(|video| video.segments).sum();
+    let ap = Method::ALL.into_iter().map(|method| {
+        let values: Vec<f64> = per_video.iter().filter_map(|video| Some(video.ap.as_ref()?[&method])).collect();
+        Some((method, spread(&values)?))
+    });
+    Ok(Localisation {
+        model: options.model.display().to_string(),
+        composites: options.composites.display().to_string(),
+        videos: per_video.len(),
+        segments,
+        relevant_share: relevant as f64 / segments as f64,
+        ap: ap.collect::<Option<_>>().ok_or(LocaliseError::NoneRelevant)?,
+        per_video,
+    })
+}
+
+/// The documents of a folder, and what they say.
+fn read(folder: &Path) -> Result<Vec<(PathBuf, Composite)>, LocaliseError> {
+    let mut composites = Vec::new();
+    for (_, path) in compose::list(folder)? {
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = std::fs::read(&path).map_err(|source| LocaliseError::Unreadable { path: path.clone(), source })?;
+        let composite =
+            serde_json::from_slice(&text).map_err(|source| LocaliseError::Document { path: path.clone(), source })?;
+        composites.push((path, composite));
+    }
+    if composites.is_empty() { Err(LocaliseError::Empty(folder.into())) } else { Ok(composites) }
+}
+
+/// Every `interval`-th segment of a video, by every method.
+fn score(
+    network: &Network,
+    video: &Path,
+    composite: &Composite,
+    category: usize,
+    interval: u64,
+    mut progress: impl FnMut(u64),
+) -> Result<Vec<Scored>, LocaliseError> {
+    let (mut scored, mut after_last) = (Vec::new(), 0);
+    for segment in Segments::open(&video.to_string_lossy(), Stride::Auto)? {
+        let segment = segment?;
+        let start = segment.start.unwrap_or(after_last);
+        after_last = start + segment.duration;
+        progress(start);
+        if !segment.index.is_multiple_of(interval) {
+            continue;
+        }
+        let forward = Forward::new(network, &[&segment.clip.centre_crop()])?;
+        let confidence = f64::from(forward.probabilities[0][category]);
+        let [weighted, logit, probability] = forward
+            .frame_scores_in_every_form(&[category])?
+            .map(|clips| clips.iter().map(|frames| f64::from(Aggregation::Mean.of(frames))).sum());
+        let scores = [weighted, logit, probability, confidence, motion(&segment.clip), 0.0];
+        if !scores.iter().all(|score| score.is_finite()) {
+            return Err(LocaliseError::NotFinite(video.into()));
+        }
+        scored.push(Scored { relevant: relevant(start, segment.duration, &composite.relevant), scores });
+    }
+    if scored.is_empty() { Err(DecodeError::NoVideo { video: video.display().to_string() }.into()) } else { Ok(scored) }
+}
+
+/// Whether at least half of a segment's time lies in the spans.
+fn relevant(start: u64, duration: u64, spans: &[Span]) -> bool {
+    let inside = spans.iter().map(|span| {
+        let (from, to) = (start.max(span.start_ns), (start + duration).min(span.start_ns + span.duration_ns));
+        to.saturating_sub(from)
+    });
+    2 * inside.sum::<u64>() >= duration
+}
+
+/// Mean absolute difference between consecutive frames, in pixel values 0..255.
+fn motion(clip: &Clip) -> f64 {
+    let pairs = clip.frames().windows(2);
+    let differences = pairs.map(|pair| {
+        let pixels = pair[0].pixels().iter().zip(pair[1].pixels());
+        pixels.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+    });
+    differences.sum::<u64>() as f64 / ((clip.frames().len() - 1) * FRAME_BYTES) as f64
+}
+
+/// Average precision by every method; `None` where no segment is relevant.
+fn precisions(scored: &[Scored]) -> Option<BTreeMap<Method, f64>> {
+    let relevant: Vec<bool> = scored.iter().map(|segment| segment.relevant).collect();
+    let of = |(i, method): (usize, Method)| {
+        let scores: Vec<f64> = scored.iter().map(|segment| segment.scores[i]).collect();
+        Some((method, average_precision(&scores, &relevant)?))
+    };
+    Method::ALL.into_iter().enumerate().map(of).collect()
+}
+
+fn spread(values: &[f64]) -> Option<Spread> {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (!values.is_empty()).then(|| Spread { mean, std: (squares / (n - 1.0).max(1.0)).sqrt() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clip::Frame;
+
+    #[test]
+    fn half_of_a_segment_in_relevant_time_makes_it_relevant() {
+        let span = |start_ns, duration_ns| Span { start_ns, duration_ns };
+        let spans = [span(100, 50), span(200, 10), span(215, 10)];
+        for (start, duration, expected) in [
+            (100, 50, true),
+            (75, 50, true),
+            (74, 50, false),
+            (125, 50, true),
+            (126, 50, false),
+            (0, 1000, false),
+            // Two spans together.
+            (195, 40, true),
+            (150, 50, false),
+        ] {
+            assert_eq!(relevant(start, duration, &spans), expected, "{start} {duration}");
+        }
+    }
+
+    #[test]
+    fn motion_is_the_mean_difference_of_pixels() {
+        let flat = |value| Frame::new(vec![value; FRAME_BYTES]);
+        assert_eq!(motion(&Clip::padded(vec![flat(7)]).unwrap()), 0.0);
+        let steps = [0, 30, 0].map(flat).to_vec();
+        // 30 up, 30 down, and 13 repetitions of the last frame.
+        assert_eq!(motion(&Clip::padded(steps).unwrap()), 60.0 / 15.0);
+    }
+
+    #[test]
+    fn spread_is_mean_and_sample_deviation() {
+        let got = spread(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!((got.mean, got.std), (2.0, 1.0));
+        let one = spread(&[0.5]).unwrap();
+        assert_eq!((one.mean, one.std), (0.5, 0.0));
+        assert!(spread(&[]).is_none());
+    }
+}
