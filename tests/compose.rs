@@ -106,7 +106,7 @@ fn every_frame_comes_from_the_clip_that_the_document_names() {
     assert!(clips.broken[0].contains("rowing/broken.mp4 can't be decoded"), "{:?}", clips.broken);
     let videos = clips.plan(&settings).unwrap();
     assert_eq!(videos.len(), 3);
-    compose::write(&videos, &output, &settings, false, |_, _| {}).unwrap();
+    compose::write(&videos, &output, &settings, |_, _| {}).unwrap();
     let mut parts_of_kind = HashMap::<usize, u32>::new();
     for (video, topic) in videos.iter().zip(["archery", "juggling", "rowing"]) {
         let path = output.join(topic).join(format!("{topic}_01.mp4"));

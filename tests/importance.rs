@@ -203,6 +203,19 @@ fn all_three_forms_equal_the_float64_reference() {
 }
 
 #[test]
+fn every_form_at_once_is_each_form_by_itself() {
+    let (clips, network) = ([clip(0), clip(1)], network(Kind::Float));
+    let clips: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
+    let together = Forward::new(&network, &clips).unwrap().frame_scores_in_every_form(&[2, 0]).unwrap();
+    for (form, got) in [Form::Weighted, Form::Logit, Form::Probability].into_iter().zip(together) {
+        for (got, alone) in got.iter().zip(scores(&network, &clips, &[2, 0], form)) {
+            let apart = relative(got, &alone.iter().map(|&score| f64::from(score)).collect::<Vec<_>>());
+            assert!(apart < 1e-5, "{form:?}: {apart}\n{got:?}\n{alone:?}");
+        }
+    }
+}
+
+#[test]
 fn gradient_equals_finite_differences() {
     let network = network(Kind::Double);
     let clip = clip(4);

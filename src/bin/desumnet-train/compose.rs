@@ -26,6 +26,9 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     gst::init()?;
+    if !args.force {
+        compose::refuse_existing(&args.data, &args.output, &args.settings)?;
+    }
     let bar =
         |template| Ok::<_, Box<dyn Error>>(ProgressBar::new(0).with_style(ProgressStyle::with_template(template)?));
     let reading = bar("reading clips {wide_bar} {pos}/{len}  {eta} left")?;
@@ -39,7 +42,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let videos = clips.plan(&args.settings)?;
     let composing = bar("composing {wide_bar} {pos}/{len} frames  {per_sec}  {eta} left")?;
-    compose::write(&videos, &args.output, &args.settings, args.force, |done, all| {
+    compose::write(&videos, &args.output, &args.settings, |done, all| {
         composing.set_length(all as u64);
         composing.set_position(done as u64);
     })?;

@@ -250,7 +250,7 @@ impl Clips {
             let choice: Vec<plan::Clip> =
                 clips.iter().map(|clip| plan::Clip { category: &clip.category, frames: clip.frames }).collect();
             for number in 1..=settings.per_category {
-                let name = format!("{topic}_{number:02}");
+                let name = name_of(topic, number);
                 let frames = rng.random_range(shortest..=longest);
                 let wish = plan::Wish { topic, frames, share: settings.relevant, rate: settings.rate };
                 let parts = plan::plan(&choice, &wish, &mut rng).map_err(|few| ComposeError::TooFew {
@@ -309,26 +309,39 @@ fn time_of(frame: u32, rate: u32) -> u64 {
     u64::from(frame) * 1_000_000_000 / u64::from(rate)
 }
 
+/// What a video is called, without `.mp4`.
+fn name_of(topic: &str, number: u32) -> String {
+    format!("{topic}_{number:02}")
+}
+
+/// Refuses to go on where a video of this name is there already. Reading the clips takes long, so this comes before it.
+///
+/// # Errors
+/// [`ComposeError::Exists`], [`ComposeError::Folder`]
+pub fn refuse_existing(data: &Path, output: &Path, settings: &Settings) -> Result<(), ComposeError> {
+    let mut topics: Vec<String> = list(data)?.into_iter().map(|(category, _)| category).collect();
+    topics.dedup();
+    let mut paths = topics.iter().flat_map(|topic| {
+        (1..=settings.per_category).map(move |number| output.join(topic).join(name_of(topic, number) + ".mp4"))
+    });
+    paths.find(|path| path.exists()).map_or(Ok(()), |path| Err(ComposeError::Exists(path)))
+}
+
 /// Makes the planned videos as `output/CATEGORY/CATEGORY_NN.mp4`, with the document beside each as `.json`; a video that is
 /// there is whole. `progress` is called with the numbers of frames done and to do.
 ///
 /// # Errors
-/// [`ComposeError`]; before anything is made where a file is there already and `force` is not given.
+/// [`ComposeError`]
 pub fn write(
     videos: &[Planned],
     output: &Path,
     settings: &Settings,
-    force: bool,
     progress: impl Fn(usize, usize) + Sync,
 ) -> Result<(), ComposeError> {
-    let path_of = |video: &Planned| output.join(&video.composite.category).join(&video.composite.video);
-    if let Some(path) = videos.iter().map(path_of).find(|path| path.exists() && !force) {
-        return Err(ComposeError::Exists(path));
-    }
     let all = videos.iter().map(|video| video.composite.frames as usize).sum();
     let done = AtomicUsize::new(0);
     let written = in_parallel(videos, |video| {
-        let path = path_of(video);
+        let path = output.join(&video.composite.category).join(&video.composite.video);
         let folder = path.parent().unwrap_or(output);
         let unwritable = |e: std::io::Error| ComposeError::Unwritable { path: path.clone(), reason: e.to_string() };
         std::fs::create_dir_all(folder).map_err(unwritable)?;
