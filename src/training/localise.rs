@@ -32,7 +32,7 @@ pub enum Method {
     Probability,
     /// The category's probability itself.
     Confidence,
-    /// Mean absolute difference between consecutive analysis frames.
+    /// Mean absolute difference between consecutive analysis frames; the frames that fill up a short last segment are still.
     Motion,
     /// Nothing: the exact mean over all orders.
     Random,

@@ -90,7 +90,7 @@ impl Frames {
         times.set_pts(gst::ClockTime::from_nseconds(start));
         times.set_dts(gst::ClockTime::NONE);
         times.set_duration(gst::ClockTime::from_nseconds(end - start));
-        // The clip's beginning is none of the video's.
+        // A clip's beginning is no gap in the video.
         times.unset_flags(gst::BufferFlags::DISCONT);
         self.left -= 1;
         self.number += 1;
@@ -103,7 +103,7 @@ pub(super) fn encode(
     video: &Planned,
     file: &Path,
     settings: &Settings,
-    progress: impl Fn() + Sync,
+    progress: impl Fn(),
 ) -> Result<(), ComposeError> {
     let failed = |reason: String| ComposeError::Encode { video: video.composite.video.clone(), reason };
     let make = |name: &'static str| gst::ElementFactory::make(name);
@@ -124,18 +124,17 @@ pub(super) fn encode(
     let pipeline = gst::Pipeline::new();
     let elements = [source.upcast_ref(), &encoder, &parser, &muxer, &sink];
     pipeline.add_many(elements).and_then(|()| gst::Element::link_many(elements)).map_err(missing)?;
-    let cuts = encoder.static_pad("src").ok_or_else(|| failed("x264enc has no source pad".into()))?;
+    let requests = encoder.static_pad("src").ok_or_else(|| failed("x264enc has no source pad".into()))?;
     let (pushed, reports) = mpsc::channel();
     let mut frames = Frames::new(video, settings);
     // Asked for one at a time, so that frames are decoded as fast as they are encoded.
     let callbacks = gst_app::AppSrcCallbacks::builder().need_data(move |source, _| {
-        let frame = frames.advance();
-        let buffer = match frame {
+        let buffer = match frames.advance() {
             Ok(Some(Frame { buffer, first })) => {
                 if first {
-                    // For the next frame, which this one is.
-                    let event = gst_video::UpstreamForceKeyUnitEvent::builder().build();
-                    cuts.send_event(event);
+                    // Without a time it holds for the next frame, which this one is. x264enc shifts its times by 1000 h
+                    // and would not know this one's.
+                    requests.send_event(gst_video::UpstreamForceKeyUnitEvent::builder().build());
                 }
                 Some(buffer)
             }
