@@ -1,10 +1,10 @@
 # gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
-# Settings: CUDA=1 (setup), VIDEO=path (demo), PREFIX and DESTDIR (install).
+# Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation), PREFIX and DESTDIR (install).
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo install clean
+.PHONY: setup build test check demo reference ablation install clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda)
@@ -27,6 +27,11 @@ check: setup
 # The independent computation in PyTorch that the scores are compared with needs all of PyTorch, 5 GB: not part of `test`.
 reference: setup
 	tools/compare-with-pytorch
+
+# The paper's Table 3 on the videos in DATA (tools/ablation says which): hours.
+ablation: setup
+	cargo build --release --bin desumnet-train
+	tools/ablation $(if $(DATA),--data "$(DATA)")
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"

@@ -25,7 +25,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    gst::init()?;
     if !args.force {
         compose::refuse_existing(&args.data, &args.output, &args.settings)?;
     }

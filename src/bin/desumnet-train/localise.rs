@@ -33,7 +33,6 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    gst::init()?;
     let options = Options {
         model: args.model.clone(),
         composites: args.composites.clone(),
