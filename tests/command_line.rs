@@ -1,4 +1,4 @@
-//! The programs as a user runs them: `desumnet score`, `desumnet-train pretrain`, and the demo's handling of bad input.
+//! `desumnet score` as a user runs it, and the demo's handling of bad input.
 
 mod common;
 
@@ -7,20 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-use gstdesumnet::network::Model;
+use common::{failure, text};
 
 fn desumnet(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).output().unwrap()
-}
-
-fn failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(output.stdout.is_empty(), "{output:?}");
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 #[test]
@@ -106,67 +96,6 @@ fn score_names_what_is_wrong() {
     let output = desumnet(&["score", text(&video), "--precision", "f64"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("use one of auto, f32, bf16, f16"));
-}
-
-#[test]
-fn pretrain_makes_a_model_that_loads_and_says_where_it_comes_from() {
-    let folder = tempfile::tempdir().unwrap();
-    for (category, pattern) in [("balls", "ball"), ("bars", "smpte")] {
-        let videos = folder.path().join(category);
-        std::fs::create_dir(&videos).unwrap();
-        for i in 0..2 {
-            common::render(&videos.join(format!("{i}.mp4")), pattern, 20);
-        }
-    }
-    let output = folder.path().join("m.safetensors");
-    // Only a small epoch: the network is the real one.
-    let run = Command::new(env!("CARGO_BIN_EXE_desumnet-train"))
-        .args(["pretrain", "--data", text(folder.path()), "--output", text(&output)])
-        .args(["--small", "32x8:1", "--epochs", "0", "--batch", "4", "--device", "cpu"])
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&run.stderr);
-    assert!(run.status.success(), "{said}");
-    assert!(said.contains("4 videos in 2 categories") && said.contains("epoch 1/1  loss"), "{said}");
-    let model = Model::load(&output).unwrap();
-    assert_eq!(model.header.categories, ["balls", "bars"]);
-    assert_eq!(model.header.provenance["epochs_done"], 1);
-    assert_eq!(model.layers[5].weight.size(), [2048, 4096]);
-}
-
-#[test]
-fn pretrain_names_what_is_wrong_with_the_data() {
-    let folder = tempfile::tempdir().unwrap();
-    let pretrain = |data: &Path| {
-        let output = folder.path().join("m.safetensors");
-        failure(
-            &Command::new(env!("CARGO_BIN_EXE_desumnet-train"))
-                .args(["pretrain", "--data", text(data), "--output", text(&output)])
-                .output()
-                .unwrap(),
-        )
-    };
-    let error = pretrain(&folder.path().join("missing"));
-    assert!(error.contains("missing can't be read") && error.contains("a folder of videos per category"), "{error}");
-    let data = folder.path().join("data");
-    std::fs::create_dir_all(data.join("empty")).unwrap();
-    assert!(pretrain(&data).contains("holds no videos"));
-    for (more, code, reason) in [
-        (["--output", "no/such/folder/m.safetensors", "--epochs", "1"], 1, "make the folder or give another --output"),
-        (["--output", "m.safetensors", "--epochs", "0"], 1, "nothing to train"),
-        (["--output", "m.safetensors", "--batch", "0"], 2, "at least 1"),
-    ] {
-        let run = Command::new(env!("CARGO_BIN_EXE_desumnet-train"))
-            .args(["pretrain", "--data", text(&data)])
-            .args(more)
-            .output();
-        let run = run.unwrap();
-        assert_eq!(run.status.code(), Some(code), "{more:?}");
-        assert!(String::from_utf8_lossy(&run.stderr).contains(reason), "{more:?}: {run:?}");
-    }
-    std::fs::write(data.join("empty/broken.mp4"), "not a video").unwrap();
-    let error = pretrain(&data);
-    assert!(error.contains("1 of 1 videos can't be decoded") && error.contains("broken.mp4"), "{error}");
 }
 
 #[test]

@@ -7,22 +7,13 @@ use std::{
     process::{Command, Output},
 };
 
+use common::{failure, text};
 use gstdesumnet::training::compose::Composite;
 
 const METHODS: [&str; 6] = ["weighted", "logit", "probability", "confidence", "motion", "random"];
 
 fn train(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_desumnet-train")).args(arguments).output().unwrap()
-}
-
-fn failure(output: &Output) -> String {
-    assert_eq!(output.status.code(), Some(1), "{output:?}");
-    assert!(output.stdout.is_empty(), "{output:?}");
-    String::from_utf8(output.stderr.clone()).unwrap()
-}
-
-fn text(path: &Path) -> &str {
-    path.to_str().unwrap()
 }
 
 /// A composite of 100 frames of each of these categories, 48 of them its own; the clips are noise but for jumping's still one.

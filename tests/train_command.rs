@@ -85,6 +85,10 @@ fn pretrained_fine_tuned_adapted_and_measured() {
         .collect();
     assert!(left.len() == 3 && left.iter().any(|name| name.starts_with("events.out.tfevents.")), "{left:?}");
 
+    let first = Model::load(&place.path("first.safetensors")).unwrap();
+    assert_eq!(first.header.categories, ["calm", "wild"]);
+    assert_eq!(first.layers[5].weight.size(), [2048, 4096]);
+
     // Other names for the same videos: new categories.
     fs::create_dir(place.path("target")).unwrap();
     fs::rename(place.path("videos/calm"), place.path("target/indoors")).unwrap();
@@ -197,6 +201,10 @@ fn a_full_disk_is_said_and_the_run_goes_on() {
 #[test]
 fn bad_input_is_refused_with_a_remedy() {
     let place = Place::new();
+    for category in ["a", "b"] {
+        fs::create_dir_all(place.path("broken").join(category)).unwrap();
+        fs::write(place.path("broken").join(category).join("v.mp4"), "no video").unwrap();
+    }
     for (line, expected) in [
         ("pretrain --data nowhere --output m.safetensors", "a folder of videos per category"),
         ("pretrain --data videos --output no/m.safetensors", "make the folder or give another --output"),
@@ -208,6 +216,8 @@ fn bad_input_is_refused_with_a_remedy() {
         ("pretrain --data videos --output m.safetensors --device cuda:99", "device=cpu"),
         ("finetune --model none.safetensors --data videos --output m.safetensors", "none.safetensors can't be read"),
         ("pretrain --data videos/calm --output m.safetensors", "holds no videos"),
+        ("pretrain --data videos --output m.safetensors --batch 0", "at least 1"),
+        ("pretrain --data broken --output m.safetensors", "2 of 2 videos can't be decoded"),
     ] {
         let said = place.run(line);
         assert!(!said.ok && said.err.contains(expected), "{line}:\n{}", said.err);

@@ -2,3 +2,4 @@
 
 pub mod confusion;
 pub mod curve;
+pub mod document;

@@ -110,7 +110,7 @@ pub fn load(
             let (found, expected) = (shape, tensor.size());
             return Err(other(format!("tensor {name} has the shape {found:?}, this one's {expected:?}")));
         }
-        let _ = tensor.shallow_clone().f_copy_(&Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?)?;
+        tensor.shallow_clone().f_copy_(&Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?)?;
     }
     if progress.fingerprint != begun.fingerprint {
         return Err(CheckpointError::OtherData { path: path.into() });

@@ -10,7 +10,10 @@ use serde::Serialize;
 use tch::TchError;
 use thiserror::Error;
 
-use super::compose::{self, ComposeError, Composite, Span};
+use super::{
+    compose::{Composite, Span},
+    data::source::{SourceError, entries},
+};
 use crate::{
     clip::{Clip, FRAME_BYTES},
     decode::{DecodeError, Segments},
@@ -47,7 +50,7 @@ impl Method {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub model: PathBuf,
-    /// Folder as [`compose::write`] makes it.
+    /// Folder as [`super::compose::write`] makes it.
     pub composites: PathBuf,
     pub device: Device,
     pub precision: Precision,
@@ -59,7 +62,7 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum LocaliseError {
     #[error(transparent)]
-    Folder(#[from] ComposeError),
+    Folder(#[from] SourceError),
     #[error("{0} holds no composites; make some with `desumnet-train compose`")]
     Empty(PathBuf),
     #[error("{path} does not describe a composite: {source}; make it anew with `desumnet-train compose`")]
@@ -178,10 +181,9 @@ pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result
 /// The documents of a folder, and what they say.
 fn read(folder: &Path) -> Result<Vec<(PathBuf, Composite)>, LocaliseError> {
     let mut composites = Vec::new();
-    for (_, path) in compose::list(folder)? {
-        if path.extension().is_none_or(|extension| extension != "json") {
-            continue;
-        }
+    let folders = entries(folder)?.into_iter().filter(|entry| entry.is_dir());
+    let files = folders.map(|category| entries(&category)).collect::<Result<Vec<_>, _>>()?;
+    for path in files.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "json")) {
         let text = std::fs::read(&path).map_err(|source| LocaliseError::Unreadable { path: path.clone(), source })?;
         let composite =
             serde_json::from_slice(&text).map_err(|source| LocaliseError::Document { path: path.clone(), source })?;

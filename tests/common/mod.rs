@@ -79,3 +79,14 @@ pub fn launch(description: &str) {
     assert_eq!(message.type_(), gst::MessageType::Eos, "{description}: {message:?}");
     pipeline.set_state(gst::State::Null).unwrap();
 }
+
+/// What a program that failed as it should has said.
+pub fn failure(output: &std::process::Output) -> String {
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}

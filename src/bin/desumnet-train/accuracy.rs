@@ -1,10 +1,10 @@
 //! `desumnet-train accuracy`: how well a model names the categories of videos (paper, section 4).
 
-use std::{error::Error, io::Write, path::PathBuf};
+use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     network::{Device, Network, Precision},
-    report::confusion,
+    report::{confusion, document},
     training::accuracy::{DRAWS, measure},
 };
 
@@ -43,17 +43,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     bar.set_length(set.videos.len() as u64);
     let found = measure(&network, &set, args.sets.max(1), args.seed, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    let unwritable = |path: &PathBuf, e: std::io::Error| {
-        format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
-    };
     if let Some(path) = &args.confusion {
         let picture = confusion::svg(&set.categories, &found.confusion)?;
-        std::fs::write(path, picture).map_err(|e| unwritable(path, e))?;
+        std::fs::write(path, picture).map_err(|e| {
+            format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
+        })?;
     }
-    let json = serde_json::to_string_pretty(&found)? + "\n";
     match &args.json {
-        Some(path) if path.as_os_str() == "-" => std::io::stdout().write_all(json.as_bytes())?,
-        Some(path) => std::fs::write(path, json).map_err(|e| unwritable(path, e))?,
+        Some(path) => document::write(path, &found)?,
         None => {
             let (videos, sets) = (found.videos, args.sets);
             println!(

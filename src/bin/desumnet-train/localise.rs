@@ -1,10 +1,11 @@
 //! `desumnet-train localise`: whether importance finds a category's moments in composites.
 
-use std::{error::Error, io::Write, path::PathBuf};
+use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     network::{Device, Precision},
     nick::nick,
+    report::document,
     training::localise::{self, Localisation, Method, Options},
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -49,17 +50,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
     match &args.json {
         None => print_table(&result),
-        Some(path) if path.as_os_str() == "-" => {
-            let mut out = std::io::stdout().lock();
-            serde_json::to_writer_pretty(&mut out, &result)?;
-            writeln!(out)?;
-        }
-        Some(path) => {
-            let text = serde_json::to_string_pretty(&result)? + "\n";
-            std::fs::write(path, text).map_err(|e| {
-                format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
-            })?;
-        }
+        Some(path) => document::write(path, &result)?,
     }
     Ok(())
 }

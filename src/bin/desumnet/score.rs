@@ -1,6 +1,6 @@
 //! `desumnet score`: the importance of every segment of a video.
 
-use std::{error::Error, io::Write, path::PathBuf};
+use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     importance::{Aggregation, Form},
@@ -8,6 +8,7 @@ use gstdesumnet::{
     network::{Device, Precision},
     nick::nick,
     offline::{self, Options, VideoScores},
+    report::document,
     segmenter::Stride,
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -67,17 +68,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
     match &args.json {
         None => print_table(&scores),
-        Some(path) if path.as_os_str() == "-" => {
-            let mut out = std::io::stdout().lock();
-            serde_json::to_writer_pretty(&mut out, &scores)?;
-            writeln!(out)?;
-        }
-        Some(path) => {
-            let text = serde_json::to_string_pretty(&scores)? + "\n";
-            std::fs::write(path, text).map_err(|e| {
-                format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
-            })?;
-        }
+        Some(path) => document::write(path, &scores)?,
     }
     Ok(())
 }

@@ -10,16 +10,17 @@ use std::{
     ops::RangeInclusive,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::{
+    data::source::{self, SourceError},
+    in_parallel,
+};
 use crate::decode::DecodeError;
 
 /// Share of clips that may be broken before nothing is made.
@@ -121,10 +122,8 @@ impl Composite {
 /// Why videos can't be composed.
 #[derive(Debug, Error)]
 pub enum ComposeError {
-    #[error("{path} can't be read: {source}; give a folder that holds a folder of clips per category")]
-    Folder { path: PathBuf, source: std::io::Error },
-    #[error("{path} holds no clips; give a folder that holds a folder of clips per category")]
-    Empty { path: PathBuf },
+    #[error(transparent)]
+    Source(#[from] SourceError),
     #[error("{broken} of {all} clips can't be decoded, more than 1 in 20:\n{list}\nmend or remove them")]
     Broken { broken: usize, all: usize, list: String },
     #[error(
@@ -197,28 +196,25 @@ impl Clips {
     ) -> Result<Self, ComposeError> {
         // What no clip is to blame for is said once.
         render::filter(settings)?;
-        let clips_in = |folder| match list(folder)? {
-            files if files.is_empty() => Err(ComposeError::Empty { path: folder.into() }),
-            files => Ok(files),
-        };
-        let mut files = clips_in(data)?;
-        let mut topics: Vec<String> = files.iter().map(|(category, _)| category.clone()).collect();
-        topics.dedup();
-        let own = files.len();
-        if let Some(others) = others {
-            files.extend(clips_in(others)?);
-        }
-        let files: Vec<_> =
-            files.into_iter().enumerate().map(|(i, (category, path))| (category, path, i < own)).collect();
+        let own = source::read(data)?.training;
+        let others = others.map(source::read).transpose()?.map(|split| split.training);
+        let listings = [(Some(&own), true), (others.as_ref(), false)];
+        let files: Vec<_> = listings
+            .into_iter()
+            .filter_map(|(listing, own)| Some((listing?, own)))
+            .flat_map(|(listing, own)| {
+                listing.items.iter().map(move |item| (&listing.categories[item.category], &item.path, own))
+            })
+            .collect();
         let done = AtomicUsize::new(0);
         let counted = in_parallel(&files, |(category, path, own)| {
             let counted = render::count(path, settings);
             progress(done.fetch_add(1, Ordering::Relaxed) + 1, files.len());
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             counted.map(|frames| Clip {
-                path: path.clone(),
+                path: path.to_path_buf(),
                 source: format!("{category}/{name}"),
-                category: category.clone(),
+                category: category.to_string(),
                 own: *own,
                 frames,
             })
@@ -234,7 +230,7 @@ impl Clips {
         if broken.len() as f64 > BROKEN_LIMIT * files.len() as f64 {
             return Err(ComposeError::Broken { broken: broken.len(), all: files.len(), list: broken.join("\n") });
         }
-        Ok(Self { clips, topics, broken })
+        Ok(Self { clips, topics: own.categories, broken })
     }
 
     /// Plans every video; the same at every run with the same clips and settings.
@@ -317,10 +313,9 @@ fn name_of(topic: &str, number: u32) -> String {
 /// Refuses to go on where a video of this name is there already. Reading the clips takes long, so this comes before it.
 ///
 /// # Errors
-/// [`ComposeError::Exists`], [`ComposeError::Folder`]
+/// [`ComposeError::Exists`], [`ComposeError::Source`]
 pub fn refuse_existing(data: &Path, output: &Path, settings: &Settings) -> Result<(), ComposeError> {
-    let mut topics: Vec<String> = list(data)?.into_iter().map(|(category, _)| category).collect();
-    topics.dedup();
+    let topics = source::read(data)?.training.categories;
     let mut paths = topics.iter().flat_map(|topic| {
         (1..=settings.per_category).map(move |number| output.join(topic).join(name_of(topic, number) + ".mp4"))
     });
@@ -360,42 +355,4 @@ pub fn write(
         Ok(())
     });
     written.into_iter().collect()
-}
-
-/// Categories and files under `folder/<category>/`, sorted; hidden ones left out.
-pub(super) fn list(folder: &Path) -> Result<Vec<(String, PathBuf)>, ComposeError> {
-    let entries = |folder: &Path| {
-        let unreadable = |source| ComposeError::Folder { path: folder.into(), source };
-        let paths = std::fs::read_dir(folder).map_err(unreadable)?.map(|entry| entry.map(|e| e.path()));
-        let mut paths = paths.collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
-        paths.retain(|path| !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.')));
-        paths.sort();
-        Ok::<_, ComposeError>(paths)
-    };
-    let mut files = Vec::new();
-    for category in entries(folder)?.into_iter().filter(|path| path.is_dir()) {
-        let name = category.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        files.extend(entries(&category)?.into_iter().map(|file| (name.clone(), file)));
-    }
-    Ok(files)
-}
-
-/// What `work` makes of every item, in the items' order; as many at a time as the machine has cores.
-fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(number) else { break };
-                    let result = work(item);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((number, result));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
 }

@@ -74,8 +74,8 @@ pub struct PixelSums {
 impl PixelSums {
     fn add_frame(&mut self, frame: &Frame) {
         for pixel in frame.pixels().chunks_exact(3) {
-            for channel in 0..3 {
-                let value = u64::from(pixel[channel]);
+            for (channel, &value) in pixel.iter().enumerate() {
+                let value = u64::from(value);
                 self.sum[channel] += value;
                 self.squares[channel] += value * value;
             }

@@ -6,10 +6,7 @@ pub mod source;
 use std::{
     ops::Range,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use rand::{Rng, RngExt};
@@ -18,6 +15,7 @@ use thiserror::Error;
 pub use cache::{Cache, CacheError, Stored};
 pub use source::{Item, Listing, SourceError};
 
+use super::in_parallel;
 use crate::clip::{Clip, FRAMES};
 
 /// Share of videos that may be broken before the run stops.
@@ -111,36 +109,28 @@ impl Dataset {
     pub fn open(listing: Listing, cache: &Path, progress: impl Fn(usize, usize) + Sync) -> Result<Self, DataError> {
         let cache = Cache::open(cache)?;
         let items = &listing.items;
-        let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-        std::thread::scope(|scope| {
-            for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-                scope.spawn(|| {
-                    while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let stored = cache.frames_of(&item.path);
-                        let fatal = matches!(stored, Err(CacheError::Unwritable { .. }));
-                        let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                        done.push((item, stored));
-                        progress(done.len(), items.len());
-                        if fatal {
-                            next.store(items.len(), Ordering::Relaxed);
-                        }
-                    }
-                });
-            }
+        let (done, full) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let stored = in_parallel(items, |item| {
+            // Once the disk is full, the others need not be decoded.
+            let stored = (!full.load(Ordering::Relaxed)).then(|| cache.frames_of(&item.path))?;
+            full.fetch_or(matches!(stored, Err(CacheError::Unwritable { .. })), Ordering::Relaxed);
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, items.len());
+            Some(stored)
         });
         let (mut videos, mut broken) = (Vec::new(), Vec::new());
-        for (item, stored) in done.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        for (item, stored) in items.iter().zip(stored) {
             match stored {
-                Ok(stored) => videos.push(Video::new(item.path.clone(), item.category, stored)),
-                Err(CacheError::Decode(reason)) => broken.push(reason.to_string()),
-                Err(error) => return Err(error.into()),
+                Some(Ok(stored)) => videos.push(Video::new(item.path.clone(), item.category, stored)),
+                Some(Err(CacheError::Decode(reason))) => broken.push(reason.to_string()),
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
             }
         }
         broken.sort();
         if broken.len() as f64 > BROKEN_LIMIT * items.len() as f64 {
             return Err(DataError::Broken { broken: broken.len(), all: items.len(), list: broken.join("\n") });
         }
-        // Threads finish in any order; a run with the same seed is to see the same one.
+        // However the listing has them, a run with the same seed is to see the same order.
         videos.sort_by(|a, b| a.path.cmp(&b.path));
         for (number, name) in listing.categories.iter().enumerate() {
             let here = items.iter().any(|item| item.category == number);

@@ -272,7 +272,10 @@ fn name_of(path: &Path) -> String {
 }
 
 /// What is in a folder, sorted; hidden files left out.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
+///
+/// # Errors
+/// [`SourceError::Unreadable`]
+pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
     let unreadable = |source| SourceError::Unreadable { path: folder.into(), source };
     let mut paths = std::fs::read_dir(folder)
         .map_err(unreadable)?
