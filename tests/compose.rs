@@ -246,7 +246,7 @@ fn wrong_settings_and_clips_are_named() {
     let given = ["--data", text(&data), "--output", text(&output)];
     assert!(failure(&given).contains("data can't be read"));
     std::fs::create_dir_all(data.join("balls")).unwrap();
-    assert!(failure(&given).contains("data holds no clips"));
+    assert!(failure(&given).contains("`balls` has no videos"));
     for (flag, value, remedy) in [
         ("--length", "60-30", "as in 90 or 60-300"),
         ("--length", "0", "as in 90 or 60-300"),
