@@ -1,15 +1,16 @@
-//! The pixels that the network sees: analysis frames, clips of [`FRAMES`] of them, and their crops.
+//! The pixels that the network sees: analysis frames, clips of some of them, and their crops.
 //!
 //! Training, the command line and the element all come through here, so that a model meets the same pixels in a live
-//! pipeline that it was trained on. An analysis frame is RGB, 171 x 128, 8 bits a channel; the network takes the
-//! 112 x 112 square in the middle of it (paper, sections 3.2 and 4).
+//! pipeline that it was trained on. An analysis frame is RGB, 8 bits a channel; the network takes the middle of it. How many
+//! frames and how large is the model's [`Geometry`]. In the paper, and for every model that is trained here, it is 16 frames
+//! of 171 x 128, of which the network takes 112 x 112 (sections 3.2 and 4).
 
 use std::sync::Arc;
 
 use gst_video::prelude::*;
 use thiserror::Error;
 
-/// Frames in a clip (k in the paper).
+/// Frames in a clip of the paper's (k there).
 pub const FRAMES: usize = 16;
 /// Width of an analysis frame, pixels (q in the paper).
 pub const WIDTH: usize = 171;
@@ -18,13 +19,53 @@ pub const HEIGHT: usize = 128;
 /// Side of the square that the network takes, pixels.
 pub const CROP: usize = 112;
 /// Left edge of the centre crop, pixels.
-pub const LEFT: usize = 29;
+pub const LEFT: usize = Geometry::PAPER.left();
 /// Top edge of the centre crop, pixels.
-pub const TOP: usize = 8;
+pub const TOP: usize = Geometry::PAPER.top();
 /// Bytes of an analysis frame.
-pub const FRAME_BYTES: usize = WIDTH * HEIGHT * 3;
+pub const FRAME_BYTES: usize = Geometry::PAPER.frame_bytes();
 /// Smallest width and height, pixels, of a picture that can be scored.
 pub const MIN_SIDE: u32 = 2;
+
+/// What a clip is to a model; sizes in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Frames in a clip.
+    pub frames: usize,
+    /// Of an analysis frame.
+    pub width: usize,
+    /// Of an analysis frame.
+    pub height: usize,
+    /// Of the crop that the network takes; at most `width`.
+    pub crop_width: usize,
+    /// Of the crop that the network takes; at most `height`.
+    pub crop_height: usize,
+}
+
+impl Geometry {
+    /// The paper's, and that of every model file made by desumnet-train.
+    pub const PAPER: Self = Self { frames: FRAMES, width: WIDTH, height: HEIGHT, crop_width: CROP, crop_height: CROP };
+
+    /// Left edge of the centre crop.
+    pub const fn left(&self) -> usize {
+        (self.width - self.crop_width) / 2
+    }
+
+    /// Top edge of the centre crop.
+    pub const fn top(&self) -> usize {
+        (self.height - self.crop_height) / 2
+    }
+
+    /// Bytes of an analysis frame, `[height, width, 3]`.
+    pub const fn frame_bytes(&self) -> usize {
+        self.width * self.height * 3
+    }
+
+    /// Bytes of a clip as the network takes it, `[frames, crop_height, crop_width, 3]`.
+    pub const fn clip_bytes(&self) -> usize {
+        self.frames * self.crop_height * self.crop_width * 3
+    }
+}
 
 /// Why a picture can't become an analysis frame.
 #[derive(Debug, Error)]
@@ -40,22 +81,18 @@ pub enum ClipError {
     Buffer(String),
 }
 
-/// One analysis frame: `HEIGHT` x `WIDTH` x RGB bytes, rows without padding. Clones share the pixels.
+/// One analysis frame: `[height, width, 3]` RGB bytes, rows without padding. Clones share the pixels.
 #[derive(Clone)]
 pub struct Frame(Arc<[u8]>);
 
 impl Frame {
-    /// # Panics
-    /// If `pixels` is not [`FRAME_BYTES`] long.
     pub fn new(pixels: impl Into<Arc<[u8]>>) -> Self {
-        let pixels = pixels.into();
-        assert_eq!(pixels.len(), FRAME_BYTES);
-        Self(pixels)
+        Self(pixels.into())
     }
 
     /// Stands in for a picture that can't be read.
-    pub fn black() -> Self {
-        Self::new(vec![0; FRAME_BYTES])
+    pub fn black(geometry: &Geometry) -> Self {
+        Self::new(vec![0; geometry.frame_bytes()])
     }
 
     pub fn pixels(&self) -> &[u8] {
@@ -63,38 +100,55 @@ impl Frame {
     }
 }
 
-/// [`FRAMES`] analysis frames in order of time: what is scored as one.
+/// Analysis frames in order of time: what is scored as one.
 #[derive(Clone)]
-pub struct Clip(Vec<Frame>);
+pub struct Clip {
+    frames: Vec<Frame>,
+    geometry: Geometry,
+}
 
 impl Clip {
+    /// A clip of the paper's geometry: see [`Self::of`].
+    pub fn padded(frames: Vec<Frame>) -> Option<Self> {
+        Self::of(frames, Geometry::PAPER)
+    }
+
     /// A clip of the given frames; a short one is filled up with its last frame. `None` if there is no frame at all.
-    pub fn padded(mut frames: Vec<Frame>) -> Option<Self> {
+    ///
+    /// # Panics
+    /// If a frame is of another size than the geometry's.
+    pub fn of(mut frames: Vec<Frame>, geometry: Geometry) -> Option<Self> {
+        assert!(frames.iter().all(|frame| frame.0.len() == geometry.frame_bytes()));
         let last = frames.last()?.clone();
-        frames.resize(FRAMES, last);
-        Some(Self(frames))
+        frames.resize(geometry.frames, last);
+        Some(Self { frames, geometry })
     }
 
     pub fn frames(&self) -> &[Frame] {
-        &self.0
+        &self.frames
     }
 
-    /// The pixels of the network's view: `[FRAMES, CROP, CROP, 3]`, RGB bytes.
+    /// The pixels of the network's view: `[frames, crop_height, crop_width, 3]`, RGB bytes.
     pub fn centre_crop(&self) -> Vec<u8> {
-        self.crop(LEFT, TOP, CROP)
+        let g = &self.geometry;
+        self.cut(g.left(), g.top(), g.crop_width, g.crop_height)
     }
 
-    /// A square cut from every frame: `[FRAMES, side, side, 3]`, RGB bytes.
+    /// A square cut from every frame: `[frames, side, side, 3]`, RGB bytes.
     ///
     /// # Panics
     /// If the square reaches outside of the frame.
     pub fn crop(&self, left: usize, top: usize, side: usize) -> Vec<u8> {
-        assert!(left + side <= WIDTH && top + side <= HEIGHT);
-        let mut out = Vec::with_capacity(FRAMES * side * side * 3);
-        for frame in &self.0 {
-            for y in top..top + side {
-                let from = (y * WIDTH + left) * 3;
-                out.extend_from_slice(&frame.0[from..from + side * 3]);
+        self.cut(left, top, side, side)
+    }
+
+    fn cut(&self, left: usize, top: usize, width: usize, height: usize) -> Vec<u8> {
+        assert!(left + width <= self.geometry.width && top + height <= self.geometry.height);
+        let mut out = Vec::with_capacity(self.frames.len() * width * height * 3);
+        for frame in &self.frames {
+            for y in top..top + height {
+                let from = (y * self.geometry.width + left) * 3;
+                out.extend_from_slice(&frame.0[from..from + width * 3]);
             }
         }
         out
@@ -103,20 +157,30 @@ impl Clip {
 
 /// Makes analysis frames of decoded pictures, whatever their size and format.
 pub struct Scaler {
+    geometry: Geometry,
     input: gst_video::VideoInfo,
     converter: gst_video::VideoConverter,
     scratch: gst_video::VideoFrame<gst_video::video_frame::Writable>,
 }
 
 impl Scaler {
+    /// To the paper's size: see [`Self::to`].
+    ///
+    /// # Errors
+    /// [`ClipError`]
+    pub fn new(input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
+        Self::to(Geometry::PAPER, input)
+    }
+
     /// # Errors
     /// [`ClipError::TooSmall`] below [`MIN_SIDE`], [`ClipError::Format`] for a format that GstVideoConverter can't read.
-    pub fn new(input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
+    pub fn to(geometry: Geometry, input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
         if input.width() < MIN_SIDE || input.height() < MIN_SIDE {
             return Err(ClipError::TooSmall(input.width(), input.height()));
         }
         let unreadable = |_| ClipError::Format(input.format().to_string());
-        let output = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, WIDTH as u32, HEIGHT as u32)
+        let (width, height) = (geometry.width as u32, geometry.height as u32);
+        let output = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height)
             .fps(input.fps())
             .interlace_mode(input.interlace_mode())
             .build()
@@ -127,7 +191,7 @@ impl Scaler {
         let buffer = gst::Buffer::with_size(output.size()).map_err(unreadable)?;
         let scratch = gst_video::VideoFrame::from_buffer_writable(buffer, &output)
             .map_err(|_| ClipError::Format(input.format().to_string()))?;
-        Ok(Self { input: input.clone(), converter, scratch })
+        Ok(Self { geometry, input: input.clone(), converter, scratch })
     }
 
     /// Scales a picture that has the caps this scaler was made for.
@@ -142,9 +206,9 @@ impl Scaler {
         self.converter.frame_ref(&source, &mut self.scratch.as_mut_video_frame_ref());
         let stride = self.scratch.plane_stride()[0] as usize;
         let rows = self.scratch.plane_data(0).map_err(|_| unreadable())?;
-        let mut pixels = Vec::with_capacity(FRAME_BYTES);
-        for row in rows.chunks(stride).take(HEIGHT) {
-            pixels.extend_from_slice(&row[..WIDTH * 3]);
+        let mut pixels = Vec::with_capacity(self.geometry.frame_bytes());
+        for row in rows.chunks(stride).take(self.geometry.height) {
+            pixels.extend_from_slice(&row[..self.geometry.width * 3]);
         }
         Ok(Frame::new(pixels))
     }
@@ -188,6 +252,17 @@ mod tests {
         assert_eq!(at(0, 0, 0), [29, 8, 0]);
         assert_eq!(at(15, 111, 111), [140, 119, 15]);
         assert_eq!(at(7, 50, 3), [32, 58, 7]);
+    }
+
+    #[test]
+    fn oblong_crop_of_another_geometry_is_its_middle() {
+        let geometry = Geometry { frames: 2, width: 9, height: 7, crop_width: 4, crop_height: 3 };
+        let frame = Frame::new((0..63).flat_map(|i| [i % 9, i / 9, 0]).collect::<Vec<u8>>());
+        let crop = Clip::of(vec![frame], geometry).unwrap().centre_crop();
+        let row = |y| (2..6).flat_map(move |x| [x, y, 0]);
+        let once: Vec<u8> = (2..5).flat_map(row).collect();
+        assert_eq!(crop, [once.clone(), once].concat());
+        assert_eq!(crop.len(), geometry.clip_bytes());
     }
 
     #[test]

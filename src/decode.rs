@@ -6,7 +6,7 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    clip::{ClipError, Frame, Scaler, nominal_spacing},
+    clip::{ClipError, Frame, Geometry, Scaler, nominal_spacing},
     segmenter::{Input, Segment, Segmenter, Stride},
 };
 
@@ -48,6 +48,7 @@ pub struct Decoder {
     video: String,
     pipeline: gst::Pipeline,
     sink: gst_app::AppSink,
+    geometry: Geometry,
     scaler: Option<(gst::Caps, Scaler)>,
 }
 
@@ -65,7 +66,7 @@ pub fn uri_of(video: &str) -> Result<glib::GString, DecodeError> {
 }
 
 impl Decoder {
-    /// Opens a path or URI and waits until it plays.
+    /// Opens a path or URI and waits until it plays. Frames will be of the paper's size.
     ///
     /// # Errors
     /// [`DecodeError`], by what is wrong with the file.
@@ -111,7 +112,7 @@ impl Decoder {
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
             }
         });
-        let decoder = Self { video: video.into(), pipeline, sink, scaler: None };
+        let decoder = Self { video: video.into(), pipeline, sink, geometry: Geometry::PAPER, scaler: None };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
         }
@@ -154,7 +155,7 @@ impl Decoder {
         let (caps, buffer) = picture.sample.caps().zip(picture.sample.buffer()).ok_or_else(unreadable)?;
         if self.scaler.as_ref().is_none_or(|(made_for, _)| made_for.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| unreadable())?;
-            self.scaler = Some((caps.to_owned(), Scaler::new(&info).map_err(failed)?));
+            self.scaler = Some((caps.to_owned(), Scaler::to(self.geometry, &info).map_err(failed)?));
         }
         let (_, scaler) = self.scaler.as_mut().ok_or_else(unreadable)?;
         scaler.scale(buffer).map_err(|source| DecodeError::Picture { video: self.video.clone(), source })
@@ -193,11 +194,14 @@ pub struct Segments {
 }
 
 impl Segments {
+    /// Of clips of this geometry.
+    ///
     /// # Errors
     /// [`DecodeError`]
-    pub fn open(video: &str, stride: Stride) -> Result<Self, DecodeError> {
-        let decoder = Decoder::open(video)?;
-        Ok(Self { decoder, segmenter: Segmenter::new(stride), caps: None, waiting: None })
+    pub fn open(video: &str, stride: Stride, geometry: Geometry) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::open(video)?;
+        decoder.geometry = geometry;
+        Ok(Self { decoder, segmenter: Segmenter::new(stride, geometry), caps: None, waiting: None })
     }
 
     /// Length of the video, ns, where the file tells it.

@@ -14,8 +14,9 @@ use std::{
 use thiserror::Error;
 
 use crate::{
+    clip::Geometry,
     importance::{Aggregation, Form, Forward},
-    network::{Device, Header, Network, NetworkError, Precision},
+    network::{self, Device, Header, Network, NetworkError, Precision},
 };
 
 /// Why a segment got no score.
@@ -105,7 +106,7 @@ pub struct Score {
     pub category: usize,
     /// The segment's probability of that category.
     pub confidence: f32,
-    /// One for each of the clip's 16 frames, at least 0.
+    /// One for each of the clip's frames, at least 0.
     pub frame_scores: Vec<f32>,
     /// All of them aggregated.
     pub score: f32,
@@ -126,10 +127,13 @@ struct Job {
 pub struct Engine {
     /// Of the model: its categories and where it comes from.
     pub header: Header,
+    /// What a clip is to the model.
+    pub clip: Geometry,
     jobs: Mutex<mpsc::Sender<Job>>,
 }
 
-type Key = (PathBuf, Option<std::time::SystemTime>, Device, Precision);
+/// The model's path, and when it and the description beside it were written.
+type Key = (PathBuf, [Option<std::time::SystemTime>; 2], Device, Precision);
 static ENGINES: Mutex<Option<HashMap<Key, Weak<Engine>>>> = Mutex::new(None);
 
 impl Engine {
@@ -139,7 +143,7 @@ impl Engine {
     /// [`NetworkError`], by what is wrong with the file or the device.
     pub fn shared(model: &Path, device: Device, precision: Precision) -> Result<Arc<Self>, NetworkError> {
         // A file that was written anew is another model.
-        let written = model.metadata().and_then(|m| m.modified()).ok();
+        let written = [model, &network::sidecar_of(model)].map(|path| path.metadata().and_then(|m| m.modified()).ok());
         let key = (model.canonicalize().unwrap_or_else(|_| model.into()), written, device, precision);
         let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
         let engines = engines.get_or_insert_default();
@@ -154,7 +158,7 @@ impl Engine {
     }
 
     fn start(network: Network) -> Self {
-        let header = network.header.clone();
+        let (header, clip) = (network.header.clone(), network.clip);
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::spawn(move || {
             for job in queue {
@@ -164,10 +168,10 @@ impl Engine {
                 (job.reply)(result);
             }
         });
-        Self { header, jobs: Mutex::new(jobs) }
+        Self { header, clip, jobs: Mutex::new(jobs) }
     }
 
-    /// Hands a clip in ([`crate::network::CLIP_BYTES`] of RGB); `reply` is called for every clip, in order.
+    /// Hands a clip in ([`Geometry::clip_bytes`] of RGB); `reply` is called for every clip, in order.
     pub fn submit(&self, clip: Vec<u8>, request: Request, reply: Reply) {
         let job = Job { clip, request, reply };
         let sent = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).send(job);

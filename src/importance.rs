@@ -6,10 +6,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::{
-    clip::{CROP, FRAMES},
-    network::{Network, wide},
-};
+use crate::network::{Network, input_gradient, wide};
 
 /// What is differentiated: the `importance` setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
@@ -58,7 +55,7 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Runs N clips of RGB bytes ([`crate::network::CLIP_BYTES`] each).
+    /// Runs N clips of RGB bytes ([`crate::clip::Geometry::clip_bytes`] each).
     ///
     /// # Errors
     /// From libtorch: out of memory, for one.
@@ -69,7 +66,7 @@ impl Forward {
         Ok(Self { input, logits, probabilities: Vec::<Vec<f32>>::try_from(rows.f_to_kind(Kind::Float)?)? })
     }
 
-    /// Frame scores, 16 a clip, at least 0: each clip's with respect to its own category.
+    /// Frame scores, one a frame of each clip, at least 0: each clip's with respect to its own category.
     ///
     /// # Errors
     /// From libtorch.
@@ -110,20 +107,18 @@ impl Forward {
         self.softmax()?.f_detach()?.f_gather(1, chosen, false)
     }
 
-    /// Mean absolute gradient of the chosen outputs over each frame, `[N, 16]`. `again`: another backward pass follows.
+    /// Mean absolute gradient of the chosen outputs over each frame, `[N, T]`. `again`: another backward pass follows.
     fn backward(&self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
         let wide = wide(self.input.kind());
         // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
         let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
         let score = output.f_gather(1, chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
-        let gradient = Tensor::f_run_backward(&[score], &[&self.input], again, false)?.remove(0);
+        let gradient = input_gradient(&score, &self.input, again)?;
         let map = gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?;
-        let sums = map.f_sum_dim_intlist([-2, -1].as_slice(), false, wide)?;
-        sums.f_div_scalar((CROP * CROP) as f64 * scale)
+        map.f_mean_dim([-2, -1].as_slice(), false, wide)?.f_div_scalar(scale)
     }
 }
 
 fn rows(scores: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
-    debug_assert_eq!(scores.size()[1..], [FRAMES as i64]);
     Vec::<Vec<f32>>::try_from(scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }

@@ -4,6 +4,8 @@
 //! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`] -> JSON or
 //! [`report`]. For training: [`decode`] -> the same clips -> [`training`] -> a model file. [`evaluation`] measures scores.
 //!
+//! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.
+//!
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
 pub mod clip;

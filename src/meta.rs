@@ -127,7 +127,7 @@ impl ImportanceMeta {
 }
 
 /// The message per segment: `segment`, `start` (PTS), `running-time`, `duration`, `frames`, `score`, `importance`,
-/// `category`, `confidence`, `flags` as in the meta, and `frame-scores` (16, as the clip has; empty if carried).
+/// `category`, `confidence`, `flags` as in the meta, and `frame-scores` (one a frame of the clip; empty if carried).
 pub fn segment_message(outcome: &Outcome, categories: &[String]) -> gst::Structure {
     let category = outcome.category.map_or("", |c| &categories[c]);
     gst::Structure::builder(MESSAGE_NAME)

@@ -61,7 +61,7 @@ pub struct SegmentScores {
     pub category: String,
     /// The segment's probability of it, [0, 1].
     pub confidence: f32,
-    /// Of the 16 sampled frames, at least 0.
+    /// Of the sampled frames, as many as a clip of the model has, at least 0.
     pub frame_scores: Vec<f32>,
     /// The segment was short and its last frame repeated.
     pub padded: bool,
@@ -124,7 +124,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
         });
         Ok::<_, ScoreError>(())
     };
-    let mut source = Segments::open(video, options.stride)?;
+    let mut source = Segments::open(video, options.stride, engine.clip)?;
     while let Some(segment) = source.next().transpose()? {
         let duration = source.duration().unwrap_or(0);
         progress(Progress { pass: passes, passes, position: segment.start.unwrap_or(0), duration });
@@ -165,7 +165,7 @@ fn choose(
     options: &Options,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(usize, f32), OfflineError> {
-    let mut source = Segments::open(video, options.stride)?;
+    let mut source = Segments::open(video, options.stride, engine.clip)?;
     let (mut rng, mut drawn, mut seen) = (StdRng::seed_from_u64(0), Vec::new(), 0);
     while let Some(segment) = source.next().transpose()? {
         progress(segment.start.unwrap_or(0), source.duration().unwrap_or(0));

@@ -260,7 +260,7 @@ impl<T> Pending<T> {
 mod tests {
     use super::*;
     use crate::{
-        clip::{Clip, Frame},
+        clip::{Clip, Frame, Geometry},
         engine::ScoreError,
     };
     use std::time::Duration;
@@ -273,7 +273,7 @@ mod tests {
             frames,
             stride: 1,
             padded: frames < 16,
-            clip: Clip::padded(vec![Frame::black()]).unwrap(),
+            clip: Clip::padded(vec![Frame::black(&Geometry::PAPER)]).unwrap(),
         };
         Span::new(&segment, None)
     }

@@ -1,8 +1,8 @@
-//! Cuts a stream of frames into segments of 16 sampled frames, by their timestamps.
+//! Cuts a stream of frames into segments of as many sampled frames as the model's clips have, by their timestamps.
 //!
 //! Pure: it knows times and analysis frames, nothing of pads. Times are nanoseconds throughout.
 
-use crate::clip::{Clip, FRAMES, Frame};
+use crate::clip::{Clip, Frame, Geometry};
 
 /// Rate that [`Stride::Auto`] aims for: the middle of 25 and 30 sampled frames a second.
 const AUTO_RATE: f64 = 27.5;
@@ -14,7 +14,8 @@ const JUMP: u64 = 1_000_000_000;
 /// Which frames of the stream go into clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stride {
-    /// The first 16 frames tell the rate; then every n-th, so that 25 to 30 a second are sampled where there are as many.
+    /// The first clip's worth of frames tells the rate; then every n-th, so that 25 to 30 a second are sampled where there
+    /// are as many.
     Auto,
     /// Every n-th frame, n at least 1.
     Every(u32),
@@ -63,15 +64,15 @@ pub struct Segment {
     pub frames: u32,
     /// Every how many frames one was sampled.
     pub stride: u32,
-    /// Fewer than 16 frames were there to be sampled.
+    /// Fewer frames than a clip has were there to be sampled.
     pub padded: bool,
     pub clip: Clip,
 }
 
 impl Segment {
-    /// Which of the clip's 16 frames stands for the segment's frame `index`.
+    /// Which of the clip's frames stands for the segment's frame `index`.
     pub fn sample_of(&self, index: u32) -> usize {
-        ((index / self.stride) as usize).min(FRAMES - 1)
+        ((index / self.stride) as usize).min(self.clip.frames().len() - 1)
     }
 }
 
@@ -86,7 +87,8 @@ struct Open {
 /// The cutter: frames in by [`Segmenter::push`], segments out.
 pub struct Segmenter {
     stride: Stride,
-    /// Known after the first 16 frames (`Auto`) or at once.
+    geometry: Geometry,
+    /// Known after the first clip's worth of frames (`Auto`) or at once.
     decided: Option<u32>,
     /// Time between frames as the caps have it, for frames that carry no times.
     nominal_spacing: u64,
@@ -97,9 +99,10 @@ pub struct Segmenter {
 }
 
 impl Segmenter {
-    pub fn new(stride: Stride) -> Self {
+    /// For clips of this geometry.
+    pub fn new(stride: Stride, geometry: Geometry) -> Self {
         let decided = if let Stride::Every(n) = stride { Some(n.max(1)) } else { None };
-        Self { stride, decided, nominal_spacing: 0, seen_spacing: None, next_index: 0, open: None }
+        Self { stride, geometry, decided, nominal_spacing: 0, seen_spacing: None, next_index: 0, open: None }
     }
 
     /// New caps: frames are `nominal_spacing` ns apart by their frame rate (0 = unknown). Call [`Self::finish`] first.
@@ -128,25 +131,26 @@ impl Segmenter {
         pts < last || (usual > 0 && pts - last > JUMP.max(JUMP_FACTOR.saturating_mul(usual)))
     }
 
-    /// Takes a frame; with the 16th sampled one's last follower, the segment is done.
+    /// Takes a frame; with the clip's last sampled one's last follower, the segment is done.
     pub fn push(&mut self, input: Input) -> (Place, Option<Segment>) {
+        let in_clip = self.geometry.frames;
         let open = self.open.get_or_insert_with(|| Open {
             start: input.pts,
             last_pts: None,
             last_duration: None,
             frames: 0,
-            sampled: Vec::with_capacity(FRAMES),
+            sampled: Vec::with_capacity(in_clip),
         });
         let place = Place { segment: self.next_index, frame: open.frames };
         open.frames += 1;
         open.last_pts = input.pts.or(open.last_pts);
         open.last_duration = input.duration;
         open.sampled.extend(input.frame);
-        if self.decided.is_none() && open.frames as usize == FRAMES {
+        if self.decided.is_none() && open.frames as usize == in_clip {
             self.decide();
         }
-        let full =
-            self.decided.is_some_and(|stride| self.open.as_ref().is_some_and(|o| o.frames == FRAMES as u32 * stride));
+        let whole = self.decided.map(|stride| in_clip as u32 * stride);
+        let full = whole.is_some() && whole == self.open.as_ref().map(|open| open.frames);
         (place, if full { self.finish() } else { None })
     }
 
@@ -162,11 +166,11 @@ impl Segmenter {
             (Some(start), Some(last)) => last.saturating_sub(start) + end_of_last,
             _ => u64::from(open.frames) * end_of_last,
         };
-        let padded = open.sampled.len() < FRAMES;
+        let padded = open.sampled.len() < self.geometry.frames;
         if open.frames > 1 {
             self.seen_spacing = Some(duration / u64::from(open.frames));
         }
-        let clip = Clip::padded(open.sampled)?;
+        let clip = Clip::of(open.sampled, self.geometry)?;
         Some(Segment { index, start: open.start, duration, frames: open.frames, stride, padded, clip })
     }
 
@@ -185,7 +189,7 @@ impl Segmenter {
         here.or(self.seen_spacing).unwrap_or(self.nominal_spacing)
     }
 
-    /// Sets the automatic stride after the first 16 frames, and drops the frames that it would not have sampled.
+    /// Sets the automatic stride after the first clip's worth of frames, and drops the frames that it would not have sampled.
     fn decide(&mut self) {
         let stride = self.stride.at_spacing(self.spacing());
         self.decided = Some(stride);
@@ -202,21 +206,24 @@ impl Segmenter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::FRAME_BYTES;
     use proptest::prelude::*;
 
     const MS: u64 = 1_000_000;
 
-    /// Runs frames with these timestamps through; every place, and every segment.
+    /// Runs frames with these timestamps through; every place, and every segment of the paper's clips.
     fn cut(stride: Stride, nominal: u64, times: &[Option<u64>]) -> (Vec<Place>, Vec<Segment>) {
-        let mut segmenter = Segmenter::new(stride);
+        cut_for(Geometry::PAPER, stride, nominal, times)
+    }
+
+    fn cut_for(geometry: Geometry, stride: Stride, nominal: u64, times: &[Option<u64>]) -> (Vec<Place>, Vec<Segment>) {
+        let mut segmenter = Segmenter::new(stride, geometry);
         segmenter.set_nominal_spacing(nominal);
         let (mut places, mut segments) = (Vec::new(), Vec::new());
         for (i, &pts) in times.iter().enumerate() {
             if segmenter.breaks_before(pts) {
                 segments.extend(segmenter.finish());
             }
-            let frame = segmenter.samples_next().then(|| Frame::new(vec![i as u8; FRAME_BYTES]));
+            let frame = segmenter.samples_next().then(|| Frame::new(vec![i as u8; geometry.frame_bytes()]));
             let (place, segment) = segmenter.push(Input { pts, duration: None, frame });
             places.push(place);
             segments.extend(segment);
@@ -288,19 +295,33 @@ mod tests {
         assert_eq!(segments.iter().map(|s| s.frames).collect::<Vec<_>>(), [16, 4]);
     }
 
+    #[test]
+    fn segments_are_as_long_as_the_models_clips() {
+        for (frames, expected) in [(1, vec![2; 20]), (8, vec![16, 16, 8]), (32, vec![40])] {
+            // 50 a second: every second one is sampled, but of a segment that ends before the rate is told.
+            let geometry = Geometry { frames, ..Geometry::PAPER };
+            let (_, segments) = cut_for(geometry, Stride::Auto, 20 * MS, &steady(40, 20 * MS));
+            assert_eq!(segments.iter().map(|s| s.frames).collect::<Vec<_>>(), expected, "{frames}");
+            assert!(segments.iter().all(|s| s.clip.frames().len() == frames));
+        }
+    }
+
     proptest! {
         #[test]
-        fn every_frame_has_one_place_in_order(steps in prop::collection::vec(0u64..200 * MS, 1..150), stride in 0u32..4) {
+        fn every_frame_has_one_place_in_order(
+            steps in prop::collection::vec(0u64..200 * MS, 1..150), stride in 0u32..4, frames in 1usize..40,
+        ) {
             let mut now = 0;
             let times: Vec<_> = steps.iter().map(|s| { now += s; Some(now) }).collect();
-            let (places, segments) = cut(Stride::from_setting(stride), 0, &times);
+            let geometry = Geometry { frames, ..Geometry::PAPER };
+            let (places, segments) = cut_for(geometry, Stride::from_setting(stride), 0, &times);
             prop_assert_eq!(places.len(), times.len());
             let expected: Vec<Place> = segments.iter()
                 .flat_map(|s| (0..s.frames).map(|frame| Place { segment: s.index, frame }))
                 .collect();
             prop_assert_eq!(&places, &expected);
             for segment in &segments[..segments.len() - 1] {
-                prop_assert_eq!(segment.frames, 16 * segment.stride);
+                prop_assert_eq!(segment.frames, frames as u32 * segment.stride);
                 prop_assert!(!segment.padded);
             }
         }

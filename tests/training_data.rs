@@ -141,7 +141,7 @@ fn categories_are_numbered_as_the_model_has_them() {
 
 #[test]
 fn frames_on_disk_are_those_that_the_element_would_score() {
-    use gstdesumnet::{decode::Segments, segmenter::Stride};
+    use gstdesumnet::{clip::Geometry, decode::Segments, segmenter::Stride};
     init();
     let folder = tempfile::tempdir().unwrap();
     let videos = folder.path().join("videos");
@@ -162,7 +162,9 @@ fn frames_on_disk_are_those_that_the_element_would_score() {
     let frames: Vec<_> = set.videos.iter().map(|v| (set.categories[v.category].as_str(), v.stored.frames())).collect();
     assert_eq!(frames, [("fast", 38), ("portrait", 75), ("tiny", 75)]);
     for video in &set.videos {
-        for (n, segment) in Segments::open(&video.path.to_string_lossy(), Stride::Auto).unwrap().enumerate() {
+        for (n, segment) in
+            Segments::open(&video.path.to_string_lossy(), Stride::Auto, Geometry::PAPER).unwrap().enumerate()
+        {
             let segment = segment.unwrap();
             let stored = video.stored.segment(n).unwrap();
             for (a, b) in segment.clip.frames().iter().zip(stored.frames()) {

@@ -1,8 +1,11 @@
-//! DeSumNet itself (paper, section 3.2): five 3D convolutions, each with ReLU and max pooling, then three fully
-//! connected layers; weights fixed, for scoring. Training has its own form of it, with batch normalisation.
+//! The network that scores, its weights fixed: DeSumNet from a model file, or a TorchScript module of the user's own.
+//! Training has its own form of DeSumNet, with batch normalisation.
 
 mod device;
+mod layers;
 mod model;
+mod script;
+mod sidecar;
 pub mod tensors;
 
 use std::path::Path;
@@ -10,15 +13,20 @@ use std::path::Path;
 use tch::{Kind, TchError, Tensor};
 use thiserror::Error;
 
-pub use device::{Device, DeviceError, Precision};
-pub use model::{CONVS, ClipSize, Header, LAYERS, Layer, Model, ModelError, POOLED};
+use layers::Layers;
+use script::Script;
 
-use crate::clip::{CROP, FRAMES};
+pub use device::{Device, DeviceError, Precision};
+pub use model::{CONVS, Header, LAYERS, Layer, Model, ModelError, POOLED};
+pub use script::ScriptError;
+pub use sidecar::{Layout, Sidecar, SidecarError, sidecar_of};
+
+use crate::clip::Geometry;
 
 /// Filters of conv1 to conv5 and outputs of fc6 and fc7, as in the paper. A model file may have others.
 pub const WIDTHS: [i64; 7] = [64, 128, 256, 256, 256, 2048, 2048];
-/// Bytes of a clip as the network takes it: `[FRAMES, CROP, CROP, 3]`.
-pub const CLIP_BYTES: usize = FRAMES * CROP * CROP * 3;
+/// Bytes of a clip as DeSumNet takes it: `[FRAMES, CROP, CROP, 3]`.
+pub const CLIP_BYTES: usize = Geometry::PAPER.clip_bytes();
 
 /// Temporal, vertical and horizontal kernel (and stride) of the pooling after convolution `index`: pool1 keeps time.
 pub fn pool_kernel(index: usize) -> [i64; 3] {
@@ -31,6 +39,10 @@ pub enum NetworkError {
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
+    Sidecar(#[from] SidecarError),
+    #[error(transparent)]
+    Script(#[from] ScriptError),
+    #[error(transparent)]
     Device(#[from] DeviceError),
     #[error("libtorch failed: {0}")]
     Torch(#[from] TchError),
@@ -39,22 +51,41 @@ pub enum NetworkError {
 /// A model on a device, ready to score.
 pub struct Network {
     pub header: Header,
+    /// What a clip is to it.
+    pub clip: Geometry,
     pub device: tch::Device,
-    /// Element type of the convolutions; all else is [`wide`] of it.
+    /// Element type of the convolutions, or of the whole script; all else is [`wide`] of it.
     pub kind: Kind,
-    layers: Vec<Layer>,
+    body: Body,
     mean: Tensor,
     std: Tensor,
 }
 
+enum Body {
+    Layers(Layers),
+    Script(Script, Layout),
+}
+
 impl Network {
-    /// Loads a model file.
+    /// Loads a model file: safetensors made by desumnet-train, or TorchScript with its [`Sidecar`].
     ///
     /// # Errors
     /// [`NetworkError`]: a bad file, or a device or precision that is not to be had.
     pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self, NetworkError> {
         let device = device.resolve()?;
-        Ok(Self::new(Model::load(path)?, device, precision.resolve(device)?)?)
+        if !script::is_archive(path) {
+            return Ok(Self::new(Model::load(path)?, device, precision.resolve(device)?)?);
+        }
+        // What others have made may not bear fewer bits; who knows that it does, asks for them.
+        let precision = if precision == Precision::Auto { Precision::F32 } else { precision };
+        let kind = precision.resolve(device)?;
+        let script = Script::load(path, device, kind)?;
+        let Sidecar { header, clip, layout } = Sidecar::load(&sidecar_of(path))?;
+        let network = Self::of(Body::Script(script, layout), header, clip, device, kind)?;
+        if let Body::Script(script, layout) = &network.body {
+            script.check(&network, *layout, path)?;
+        }
+        Ok(network)
     }
 
     /// Places a model's weights on a device, convolutions channels-last.
@@ -62,42 +93,31 @@ impl Network {
     /// # Errors
     /// From libtorch: out of memory, for one.
     pub fn new(model: Model, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
-        let layers = model
-            .layers
-            .into_iter()
-            .enumerate()
-            .map(|(i, layer)| {
-                let kind = if i < CONVS { kind } else { wide(kind) };
-                let weight = layer.weight.f_to_device(device)?.f_to_kind(kind)?;
-                let weight = if i < CONVS { channels_last(&weight)? } else { weight.f_contiguous()? };
-                Ok(Layer { weight, bias: layer.bias.f_to_device(device)?.f_to_kind(kind)? })
-            })
-            .collect::<Result<_, TchError>>()?;
-        let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(wide(kind));
-        Ok(Self {
-            mean: rgb(model.header.mean)?,
-            std: rgb(model.header.std)?,
-            header: model.header,
-            device,
-            kind,
-            layers,
-        })
+        let layers = Layers::new(model.layers, device, kind)?;
+        Self::of(Body::Layers(layers), model.header, Geometry::PAPER, device, kind)
     }
 
-    /// Normalised input `[N, 3, 16, 112, 112]` (channels-last in memory) of N clips' RGB bytes, [`CLIP_BYTES`] each:
+    fn of(body: Body, header: Header, clip: Geometry, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
+        let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(wide(kind));
+        Ok(Self { mean: rgb(header.mean)?, std: rgb(header.std)?, header, clip, device, kind, body })
+    }
+
+    /// Normalised input `[N, 3, T, H, W]` (channels-last in memory) of N clips' RGB bytes, [`Geometry::clip_bytes`] each:
     /// x = (pixel - mean) / std.
     ///
     /// # Errors
     /// If a clip is of another size; from libtorch.
     pub fn input(&self, clips: &[&[u8]]) -> Result<Tensor, TchError> {
         // libtorch would read past the end of a short one.
-        if let Some(wrong) = clips.iter().find(|clip| clip.len() != CLIP_BYTES) {
-            return Err(TchError::Shape(format!("a clip has {} bytes, {CLIP_BYTES} are needed", wrong.len())));
+        let bytes = self.clip.clip_bytes();
+        if let Some(wrong) = clips.iter().find(|clip| clip.len() != bytes) {
+            return Err(TchError::Shape(format!("a clip has {} bytes, {bytes} are needed", wrong.len())));
         }
-        let shape = [1, FRAMES as i64, CROP as i64, CROP as i64, 3];
+        let [frames, height, width] =
+            [self.clip.frames, self.clip.crop_height, self.clip.crop_width].map(|size| size as i64);
         let clips = clips
             .iter()
-            .map(|clip| Tensor::f_from_data_size(clip, &shape, Kind::Uint8))
+            .map(|clip| Tensor::f_from_data_size(clip, &[1, frames, height, width, 3], Kind::Uint8))
             .collect::<Result<Vec<_>, _>>()?;
         let pixels = Tensor::f_cat(&clips, 0)?.f_to_device(self.device)?.f_to_kind(self.mean.kind())?;
         pixels.f_sub(&self.mean)?.f_div(&self.std)?.f_to_kind(self.kind)?.f_permute([0, 4, 1, 2, 3])
@@ -108,26 +128,23 @@ impl Network {
     /// # Errors
     /// From libtorch.
     pub fn logits(&self, input: &Tensor) -> Result<Tensor, TchError> {
-        let mut x = input.shallow_clone();
-        for (i, layer) in self.layers.iter().enumerate() {
-            if i < CONVS {
-                let pool = pool_kernel(i);
-                x = x
-                    .f_conv3d(&layer.weight, Some(&layer.bias), [1, 1, 1], [1, 1, 1], [1, 1, 1], 1)?
-                    .f_relu_()?
-                    .f_max_pool3d(pool, pool, [0, 0, 0], [1, 1, 1], true)?;
-            } else {
-                if i == CONVS {
-                    x = x.f_flatten(1, -1)?.f_to_kind(wide(self.kind))?;
-                }
-                x = x.f_linear(&layer.weight, Some(&layer.bias))?;
-                if i + 1 < LAYERS.len() {
-                    x = x.f_relu()?;
-                }
-            }
+        match &self.body {
+            Body::Layers(layers) => layers.forward(input),
+            Body::Script(script, layout) => script.forward(&layout.order(input)?),
         }
-        Ok(x)
     }
+}
+
+/// Gradient of a score with respect to the input that it was computed from. `again`: another backward pass follows.
+///
+/// # Errors
+/// If the score does not depend on the input; from libtorch.
+pub fn input_gradient(score: &Tensor, input: &Tensor, again: bool) -> Result<Tensor, TchError> {
+    // libtorch would crash.
+    if !score.requires_grad() {
+        return Err(TchError::Torch("the class scores have no gradient".into()));
+    }
+    Ok(Tensor::f_run_backward(&[score], &[input], again, false)?.remove(0))
 }
 
 /// The type for all that is cheap: float32, or float64 where the convolutions run in it. In 16 bits, pixels and their mean

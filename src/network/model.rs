@@ -33,7 +33,9 @@ pub const LAYERS: [&str; 8] = ["conv1", "conv2", "conv3", "conv4", "conv5", "fc6
 pub enum ModelError {
     #[error("model {path} can't be read: {source}; set `model` to a file made by desumnet-train")]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("model {path} is not a safetensors file ({reason}); set `model` to a file made by desumnet-train")]
+    #[error(
+        "model {path} is not a safetensors file ({reason}), and no TorchScript; set `model` to a file made by desumnet-train, or export your own network to TorchScript"
+    )]
     NotSafetensors { path: PathBuf, reason: String },
     #[error("model {path} is cut short ({reason}); copy or download it again")]
     Truncated { path: PathBuf, reason: String },
@@ -57,16 +59,16 @@ pub enum ModelError {
 
 /// What a clip is to the model: the header's `clip`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClipSize {
-    pub frames: usize,
-    pub width: usize,
-    pub height: usize,
-    pub crop: usize,
+struct ClipSize {
+    frames: usize,
+    width: usize,
+    height: usize,
+    crop: usize,
 }
 
 impl ClipSize {
     /// The one size that the network is built for.
-    pub const PAPER: Self = Self { frames: clip::FRAMES, width: clip::WIDTH, height: clip::HEIGHT, crop: clip::CROP };
+    const PAPER: Self = Self { frames: clip::FRAMES, width: clip::WIDTH, height: clip::HEIGHT, crop: clip::CROP };
 }
 
 /// The header: everything about a model but its weights.

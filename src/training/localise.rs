@@ -15,7 +15,7 @@ use super::{
     data::source::{SourceError, entries},
 };
 use crate::{
-    clip::{Clip, FRAME_BYTES},
+    clip::Clip,
     decode::{DecodeError, Segments},
     evaluation::average_precision::average_precision,
     importance::{Aggregation, Forward},
@@ -202,7 +202,7 @@ fn score(
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Scored>, LocaliseError> {
     let (mut scored, mut after_last) = (Vec::new(), 0);
-    for segment in Segments::open(&video.to_string_lossy(), Stride::Auto)? {
+    for segment in Segments::open(&video.to_string_lossy(), Stride::Auto, network.clip)? {
         let segment = segment?;
         let start = segment.start.unwrap_or(after_last);
         after_last = start + segment.duration;
@@ -240,7 +240,9 @@ fn motion(clip: &Clip) -> f64 {
         let pixels = pair[0].pixels().iter().zip(pair[1].pixels());
         pixels.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
     });
-    differences.sum::<u64>() as f64 / ((clip.frames().len() - 1) * FRAME_BYTES) as f64
+    let pixels = clip.frames().windows(2).map(|pair| pair[0].pixels().len()).sum::<usize>();
+    // A clip of one frame has no motion.
+    differences.sum::<u64>() as f64 / pixels.max(1) as f64
 }
 
 /// Average precision by every method; `None` where no segment is relevant.
@@ -263,7 +265,7 @@ fn spread(values: &[f64]) -> Option<Spread> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::Frame;
+    use crate::clip::{FRAME_BYTES, Frame};
 
     #[test]
     fn half_of_a_segment_in_relevant_time_makes_it_relevant() {

@@ -276,19 +276,27 @@ pub fn assert_marked(out: &[gst::Buffer], pushed: &[gst::Buffer], expected: &[Im
 
 /// Cuts and scores pictures as the element has to, with no element.
 pub struct Reference {
+    engine: Arc<Engine>,
     segmenter: Segmenter,
     request: Request,
     quantile: RunningQuantile,
 }
 
 impl Reference {
+    /// With the tiny model.
     pub fn new(request: Request, stride: Stride) -> Self {
-        Self { segmenter: Segmenter::new(stride), request, quantile: RunningQuantile::default() }
+        Self::with(engine(), request, stride)
+    }
+
+    /// With a model that has [`CATEGORIES`].
+    pub fn with(engine: Arc<Engine>, request: Request, stride: Stride) -> Self {
+        let segmenter = Segmenter::new(stride, engine.clip);
+        Self { engine, segmenter, request, quantile: RunningQuantile::default() }
     }
 
     /// The metas of these pictures, the last segment ended after them.
     pub fn metas(&mut self, info: &gst_video::VideoInfo, pictures: &[gst::Buffer]) -> Vec<ImportanceMeta> {
-        let mut scaler = Scaler::new(info).unwrap();
+        let mut scaler = Scaler::to(self.engine.clip, info).unwrap();
         self.segmenter.set_nominal_spacing(nominal_spacing(info));
         let mut segments = Vec::new();
         for buffer in pictures {
@@ -299,7 +307,7 @@ impl Reference {
         segments.extend(self.segmenter.finish());
         let mut metas = Vec::new();
         for segment in segments {
-            let score = engine().score(segment.clip.centre_crop(), self.request.clone()).unwrap();
+            let score = self.engine.score(segment.clip.centre_crop(), self.request.clone()).unwrap();
             let importance = self.quantile.add(score.score);
             metas.extend((0..segment.frames).map(|frame| ImportanceMeta {
                 segment: segment.index,

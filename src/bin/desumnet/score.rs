@@ -21,7 +21,7 @@ pub struct Args {
     /// Write one JSON document to this file, or to standard output (-)
     #[arg(long, value_name = "FILE|-")]
     json: Option<PathBuf>,
-    /// Model file [default: the one that comes with the plugin]
+    /// Model file, or TorchScript with its JSON file beside it [default: the one that comes with the plugin]
     #[arg(long)]
     model: Option<PathBuf>,
     /// auto, cpu, cuda or cuda:N

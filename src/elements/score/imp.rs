@@ -328,7 +328,8 @@ impl Score {
     }
 
     fn frames_per_segment(&self, spacing: u64) -> u32 {
-        FRAMES as u32 * Stride::from_setting(self.settings().frame_stride).at_spacing(spacing)
+        let in_clip = self.engine().as_ref().map_or(FRAMES, |engine| engine.clip.frames);
+        in_clip as u32 * Stride::from_setting(self.settings().frame_stride).at_spacing(spacing)
     }
 
     /// How long frames may stay in a live pipeline: until their segment is whole, and until its score must be there.

@@ -46,7 +46,7 @@ pub struct Intake {
 impl Intake {
     pub fn new(settings: Settings, ready: Ready) -> Self {
         Self {
-            segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride)),
+            segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride), ready.engine.clip),
             settings,
             ready,
             scaler: None,
@@ -73,7 +73,7 @@ impl Score {
         let frame = input.segmenter.samples_next().then(|| {
             scaler.scale(&buffer).unwrap_or_else(|error| {
                 warning = Some(error);
-                Frame::black()
+                Frame::black(&input.ready.engine.clip)
             })
         });
         let (place, segment) = input.segmenter.push(Input { pts, duration, frame });
@@ -156,7 +156,7 @@ impl Score {
 
     pub(super) fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
-        input.scaler = Some(Scaler::new(&info)?);
+        input.scaler = Some(Scaler::to(input.ready.engine.clip, &info)?);
         let spacing = nominal_spacing(&info);
         input.segmenter.set_nominal_spacing(spacing);
         self.shared.lock().spacing = spacing;

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    clip::{Clip, FRAME_BYTES, FRAMES, Frame},
+    clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     decode::{DecodeError, Segments},
     segmenter::Stride,
 };
@@ -136,7 +136,7 @@ impl Cache {
         let mut index = Index { source, chunks: Vec::new(), pixels: PixelSums::default() };
         let (mut offset, mut seen) = (0, 0);
         let name = video.to_string_lossy();
-        for segment in Segments::open(&name, Stride::Auto)? {
+        for segment in Segments::open(&name, Stride::Auto, Geometry::PAPER)? {
             let segment = segment?;
             let frames = (segment.frames.div_ceil(segment.stride) as usize).min(FRAMES);
             let frames = &segment.clip.frames()[..frames];

@@ -1,0 +1,154 @@
+//! A network of the user's own: a TorchScript module that gives the class scores of clips.
+//!
+//! Nothing is known of it but what the file beside it says ([`super::sidecar`]); whether that is true, a clip of black frames
+//! shows before anything is scored.
+
+use std::{
+    fs::File,
+    io::Read,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use tch::{CModule, Device, Kind, TchError, Tensor, jit};
+use thiserror::Error;
+
+use super::{Layout, Network, NetworkError, input_gradient, sidecar_of, wide};
+
+/// First bytes of a zip archive, which TorchScript files are and safetensors files are not.
+const ZIP: [u8; 4] = *b"PK\x03\x04";
+
+/// Why a TorchScript module can't score. Every message names the file, the reason and the remedy.
+#[derive(Debug, Error)]
+pub enum ScriptError {
+    #[error(
+        "model {0} is a state dict (or another object of torch.save), not TorchScript; export the network with \
+         examples/export_torchvision.py or torch.jit.trace, or convert the weights with desumnet-train import"
+    )]
+    StateDict(PathBuf),
+    #[error("model {path} can't be loaded as TorchScript ({reason}); export it again, or copy or download it again")]
+    Broken { path: PathBuf, reason: String },
+    #[error("model {path} can't be converted to {kind:?} on {device:?} ({reason}); set precision=f32 or device=cpu")]
+    Place { path: PathBuf, device: Device, kind: Kind, reason: String },
+    #[error("model {path} does not take a clip of shape {shape:?} ({reason}); {remedy}")]
+    Refuses { path: PathBuf, shape: Vec<i64>, reason: String, remedy: &'static str },
+    #[error("model {path} gives {found}, expected class scores [N, C]; export a network whose forward returns them")]
+    Output { path: PathBuf, found: String },
+    #[error(
+        "{path}: `categories` has {named} names, the network gives {found} class scores; give one name an output, in order"
+    )]
+    Categories { path: PathBuf, named: usize, found: i64 },
+    #[error(
+        "model {path} gives scores that are not finite numbers for a black clip; set precision=f32, check `mean` and \
+         `std` in {sidecar}, or use another checkpoint"
+    )]
+    NotFinite { path: PathBuf, sidecar: PathBuf },
+    #[error("model {path} can't tell which pixels matter ({reason}); export it without torch.no_grad and detach")]
+    NoGradient { path: PathBuf, reason: String },
+}
+
+/// Whether a file is a zip archive, by its content.
+pub fn is_archive(path: &Path) -> bool {
+    let mut start = [0; ZIP.len()];
+    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == ZIP
+}
+
+/// A module on a device, in evaluation mode, its weights without gradients.
+pub struct Script {
+    module: CModule,
+    /// The file holds it in another precision.
+    converted: bool,
+}
+
+impl Script {
+    pub fn load(path: &Path, device: Device, kind: Kind) -> Result<Self, ScriptError> {
+        let mut module = CModule::load_on_device(path, device).map_err(|error| {
+            let reason = telling_line(&error);
+            // What torch.save writes is a zip archive too, without this part.
+            if reason.contains("constants.pkl") {
+                return ScriptError::StateDict(path.into());
+            }
+            ScriptError::Broken { path: path.into(), reason }
+        })?;
+        let place = |reason| ScriptError::Place { path: path.into(), device, kind, reason };
+        let mut prepare = || {
+            module.f_set_eval()?;
+            let parameters = module.named_parameters()?;
+            for (_, parameter) in &parameters {
+                let _ = parameter.f_set_requires_grad(false)?;
+            }
+            Ok(parameters.iter().any(|(_, p)| is_floating(p.kind()) && p.kind() != kind))
+        };
+        // Only where it must be: the conversion takes a module's whole numbers along, tables of indices for example.
+        let converted = prepare().map_err(|error| place(telling_line(&error)))?;
+        if converted {
+            // tch has no other form of `to`, and this one panics.
+            catch_unwind(AssertUnwindSafe(|| module.to(device, kind, false)))
+                .map_err(|_| place("libtorch failed".into()))?;
+        }
+        Ok(Self { module, converted })
+    }
+
+    /// Class scores, in [`wide`] of the input's kind, of an input in the network's layout.
+    pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
+        // A setting of the calling thread. The optimiser would compile kernels during the first segments, for seconds, and has
+        // nothing to gain where convolutions take nearly all of the time. Others have `view`s in them that only a contiguous
+        // input, as it is in Python, passes.
+        jit::f_set_graph_executor_optimize(false)?;
+        self.module.forward_ts(&[input.f_contiguous()?])?.f_to_kind(wide(input.kind()))
+    }
+
+    /// Runs a clip of black frames forward and backward, to see whether the network is what its sidecar says.
+    ///
+    /// # Errors
+    /// [`NetworkError::Script`], by what is wrong with it; [`NetworkError::Torch`] if the device has no room for a clip.
+    pub fn check(&self, network: &Network, layout: Layout, path: &Path) -> Result<(), NetworkError> {
+        let black = vec![0; network.clip.clip_bytes()];
+        let input = network.input(&[&black])?.f_set_requires_grad(true)?;
+        let ordered = layout.order(&input)?;
+        let logits = self.forward(&ordered).map_err(|error| {
+            let reason = telling_line(&error);
+            if reason.contains("did not return a tensor") {
+                return ScriptError::Output { path: path.into(), found: "no tensor".into() };
+            }
+            let remedy = if network.kind != Kind::Float {
+                "set precision=f32"
+            } else if self.converted {
+                "export the network in float32"
+            } else {
+                "set `clip_length`, `size` and `layout` in the JSON file beside it to what the network was made for"
+            };
+            ScriptError::Refuses { path: path.into(), shape: ordered.size(), reason, remedy }
+        })?;
+        let named = network.header.categories.len();
+        match logits.size()[..] {
+            [1, found] if found == named as i64 => {}
+            [1, found] => return Err(ScriptError::Categories { path: sidecar_of(path), named, found }.into()),
+            _ => return Err(ScriptError::Output { path: path.into(), found: format!("{:?}", logits.size()) }.into()),
+        }
+        if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+            return Err(ScriptError::NotFinite { path: path.into(), sidecar: sidecar_of(path) }.into());
+        }
+        let score = logits.f_sum(logits.kind())?;
+        input_gradient(&score, &input, false)
+            .map(drop)
+            .map_err(|error| ScriptError::NoGradient { path: path.into(), reason: telling_line(&error) }.into())
+    }
+}
+
+fn is_floating(kind: Kind) -> bool {
+    matches!(kind, Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16)
+}
+
+/// The line of libtorch's message that says what is wrong: without the interpreter's traceback, the stack, and advice for
+/// PyTorch's own developers.
+fn telling_line(error: &TchError) -> String {
+    let text = match error {
+        TchError::Torch(text) => text.clone(),
+        other => other.to_string(),
+    };
+    // The interpreter ends with the line that a Python program would end with: `RuntimeError: ...`.
+    let raised = text.lines().rev().find_map(|line| line.split_once("Error: ").filter(|(kind, _)| !kind.contains(' ')));
+    let line = raised.map_or_else(|| text.lines().next().unwrap_or_default(), |(_, what)| what);
+    line.split(" This is an internal miniz error").next().unwrap_or_default().trim_end_matches('.').to_string()
+}
