@@ -77,14 +77,14 @@ fn a_small_network_learns_two_kinds_and_is_refined_by_what_it_knows() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let set = labelled(folder.path());
-    let flags = "--small 48x8:20 --epochs 2 --batch 6 --schedule cosine --clips-per-video 4 --augment crop,flip,scale,corner,colour";
+    let flags = "--small 48x8:14 --epochs 10 --batch 6 --schedule cosine --clips-per-video 4 --augment crop,flip,scale,corner,colour";
     let mut run = trainer(&set, &SCRATCH, &settings(flags));
     let steps = finish(&mut run);
-    assert_eq!(steps.len(), 22 * 4);
+    assert_eq!(steps.len(), 24 * 4);
     // The middle one of the last: a batch that happens to be of one kind alone can cost a lot.
-    let mut last: Vec<f64> = steps[68..].iter().map(|step| step.step_loss).collect();
+    let mut last: Vec<f64> = steps[76..].iter().map(|step| step.step_loss).collect();
     last.sort_by(f64::total_cmp);
-    assert!(last[10] < 0.3 * steps[0].step_loss, "{} {last:?}", steps[0].step_loss);
+    assert!(last[10] < 0.5 * steps[0].step_loss, "{} {last:?}", steps[0].step_loss);
     let network = Network::new(run.model(serde_json::Value::Null).unwrap(), Device::Cpu, Kind::Float).unwrap();
     let found = accuracy::measure(&network, &set, 5, 1, |_| {}).unwrap();
     assert_eq!((found.video_accuracy.mean, found.video_accuracy.std), (1.0, 0.0));

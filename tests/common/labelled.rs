@@ -6,10 +6,10 @@ use gstdesumnet::training::data::{Dataset, source};
 
 use super::render;
 
-/// Folders `calm` and `wild` with three videos of 24 frames each; and a file that is no category.
+/// Folders `calm` and `wild` with three videos of 24 frames each, the same at every run; and a file that is no category.
 pub fn render_labelled(folder: &Path) {
     for (category, patterns) in
-        [("calm", ["smpte", "solid-color", "gradient"]), ("wild", ["snow", "zone-plate", "ball"])]
+        [("calm", ["smpte", "solid-color", "gradient"]), ("wild", ["checkers-4", "zone-plate", "ball"])]
     {
         let videos = folder.join(category);
         std::fs::create_dir_all(&videos).unwrap();

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, error::Error, path::PathBuf};
 
 use gstdesumnet::{
     network::{Model, Network},
-    training::{refine, trainer::Start},
+    training::{
+        data::Dataset,
+        refine::{Judged, refine},
+        trainer::Start,
+    },
 };
 
 use crate::{
@@ -54,13 +58,29 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut data = data.numbered_as(categories)?;
     let validation = validation.map(|set| set.numbered_as(categories)).transpose()?;
     let mut web = args.source.more(&args.web, categories, "web videos")?;
+    let mut provenance = train::made_by("adapt");
+    provenance["from"] = train::origin(&args.model, &model);
+    provenance["web"] = serde_json::json!({ "videos": web.videos.len(), "threshold": args.threshold });
+    // What is kept whole need not be judged, unless somebody wants to know.
+    if args.threshold > 0.0 || args.report.is_some() {
+        let judged = judge(args, &mut web)?;
+        let kept = judged.iter().filter(|segment| segment.kept).count();
+        provenance["web"]["segments"] = judged.len().into();
+        provenance["web"]["segments_kept"] = kept.into();
+    }
+    web.videos.iter_mut().for_each(|video| video.draws = args.web_clips);
+    data.videos.append(&mut web.videos);
+    train::train(&args.run, &data, validation.as_ref(), &Start::SameCategories { model: &model }, &provenance)
+}
+
+/// Leaves the likely segments in the web videos, and says what that comes to.
+fn judge(args: &Args, web: &mut Dataset) -> Result<Vec<Judged>, Box<dyn Error>> {
     let (device, kind) = args.run.device()?;
     let network = Network::new(Model::load(&args.model)?, device, kind)?;
     let bar = progress_bar("refining", "web videos")?;
     bar.set_length(web.videos.len() as u64);
-    let judged = refine::refine(&network, &mut web, args.threshold, |done| bar.set_position(done as u64))?;
+    let judged = refine(&network, web, args.threshold, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
-    drop(network);
     if let Some(path) = &args.report {
         let write = || {
             let mut file = csv::Writer::from_path(path)?;
@@ -88,13 +108,5 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         )
         .into());
     }
-    web.videos.iter_mut().for_each(|video| video.draws = args.web_clips);
-    let (web_videos, kept) = (web.videos.len(), judged.iter().filter(|segment| segment.kept).count());
-    data.videos.append(&mut web.videos);
-    let mut provenance = train::made_by("adapt");
-    provenance["from"] = train::origin(&args.model, &model);
-    provenance["web"] = serde_json::json!({
-        "videos": web_videos, "segments_kept": kept, "segments": judged.len(), "threshold": args.threshold,
-    });
-    train::train(&args.run, &data, validation.as_ref(), &Start::SameCategories { model: &model }, &provenance)
+    Ok(judged)
 }

@@ -2,7 +2,7 @@
 //!
 //! A video is stored as the segments that the element would cut, 16 frames each, the last of a stretch perhaps fewer. In a
 //! segment each frame is kept as its difference from the one before (the first: from the pixel to the left), compressed with zstd.
-//! The file ends with an index in JSON, its length (u64, little endian) and [`MAGIC`]; without them it is taken for unfinished
+//! The file ends with an index in JSON, its length (u64, little endian) and a magic word; without them it is taken for unfinished
 //! and made anew.
 
 use std::{
