@@ -83,7 +83,7 @@ fn pretrained_fine_tuned_adapted_and_measured() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    assert!(left.len() == 3 && left.iter().any(|name| name.starts_with("events.out.tfevents.")), "{left:?}");
+    assert!(left.len() == 4 && left.iter().any(|name| name.starts_with("events.out.tfevents.")), "{left:?}");
 
     let first = Model::load(&place.path("first.safetensors")).unwrap();
     assert_eq!(first.header.categories, ["calm", "wild"]);
@@ -93,6 +93,8 @@ fn pretrained_fine_tuned_adapted_and_measured() {
     fs::create_dir(place.path("target")).unwrap();
     fs::rename(place.path("videos/calm"), place.path("target/indoors")).unwrap();
     fs::rename(place.path("videos/wild"), place.path("target/outdoors")).unwrap();
+    let itself = place.run("finetune --model first.safetensors --data target --output first.safetensors");
+    assert!(!itself.ok && itself.err.contains("is the --model to begin from"), "{}", itself.err);
     let tune = "finetune --model first.safetensors --data target --hold-out 0 --output second.safetensors --epochs 0 \
                 --small 32x8:1 --batch 2";
     let said = place.run(tune);
@@ -117,7 +119,8 @@ fn pretrained_fine_tuned_adapted_and_measured() {
     assert_eq!(lines.len(), 5);
     assert!(lines[2].starts_with("web/outdoors/long.mp4,outdoors,1,640000000,640000000,0."), "{}", lines[2]);
     assert!(lines[2].ends_with(",true"), "{}", lines[2]);
-    let said = place.run(&format!("{adapt} --threshold 1.5"));
+    let unlikely = adapt.replace("third", "fourth");
+    let said = place.run(&format!("{unlikely} --threshold 1"));
     assert!(!said.ok && said.err.contains("lower --threshold"), "{}", said.err);
 
     let said = place.run("accuracy --model third.safetensors --data target --json - --confusion c.svg");
@@ -155,6 +158,12 @@ fn a_killed_run_goes_on_to_the_same_weights() {
     assert!(!said.ok && said.err.contains("seed was 1 and is 5"), "{}", said.err);
     let said = place.run(&(line("killed") + " --resume"));
     assert!(said.ok && said.err.contains("going on after "), "{}", said.err);
+    let made = fs::metadata(place.path("killed.safetensors")).unwrap().modified().unwrap();
+    let again = place.run(&(line("killed") + " --resume"));
+    assert!(again.ok && again.err.contains("killed.safetensors is finished already"), "{}", again.err);
+    assert_eq!(fs::metadata(place.path("killed.safetensors")).unwrap().modified().unwrap(), made);
+    let again = place.run(&line("killed"));
+    assert!(!again.ok && again.err.contains("is there already; remove it"), "{}", again.err);
     assert!(weights(&place.path("killed.safetensors")) == weights(&place.path("whole.safetensors")));
     assert!(!place.path("killed.run/checkpoint.safetensors").exists());
     let epochs = |run: &str| {
@@ -208,15 +217,18 @@ fn bad_input_is_refused_with_a_remedy() {
     for (line, expected) in [
         ("pretrain --data nowhere --output m.safetensors", "a folder of videos per category"),
         ("pretrain --data videos --output no/m.safetensors", "make the folder or give another --output"),
-        ("pretrain --data videos --output m.safetensors --small 32x8:1", "--small needs `--fc6 shared`"),
+        ("pretrain --data videos --output m.safetensors --small 32x8:1", "pretrain with `--fc6 shared`"),
         ("pretrain --data videos --output m.safetensors --epochs 0", "give --epochs or --small"),
         ("pretrain --data videos --output m.safetensors --augment flop", "use some of crop, flip, scale"),
         ("pretrain --data videos --output m.safetensors --precision f16", "use auto, f32 or bf16"),
-        ("pretrain --data videos --output m.safetensors --hold-out 1", "a share, from 0 to below 1"),
+        ("pretrain --data videos --output m.safetensors --hold-out 1", "a number from 0 to below 1"),
         ("pretrain --data videos --output m.safetensors --device cuda:99", "device=cpu"),
         ("finetune --model none.safetensors --data videos --output m.safetensors", "none.safetensors can't be read"),
         ("pretrain --data videos/calm --output m.safetensors", "holds no videos"),
-        ("pretrain --data videos --output m.safetensors --batch 0", "at least 1"),
+        ("pretrain --data videos --output m.safetensors --batch 1", "at least 2"),
+        ("pretrain --data videos --output m.safetensors --learning-rate 0", "a number above 0"),
+        ("pretrain --data videos --output m.safetensors --label-smoothing 2", "from 0 to below 1"),
+        ("pretrain --data videos --validation videos --output m.safetensors", "is in training and in validation"),
         ("pretrain --data broken --output m.safetensors", "2 of 2 videos can't be decoded"),
     ] {
         let said = place.run(line);

@@ -272,3 +272,37 @@ fn clips_are_16_frames_in_a_row_and_keep_to_the_segments_that_were_kept() {
     let last = short.frames()[7].pixels().to_vec();
     assert!(short.frames()[6].pixels() != last && short.frames()[8..].iter().all(|f| f.pixels() == last));
 }
+
+#[test]
+fn a_fine_tuning_goes_on_from_its_own_model_alone() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let path = folder.path().join("checkpoint.safetensors");
+    // Rates whose quotient does not come back from decimal digits the same, unless they are read with care.
+    let settings = settings("--learning-rate 0.00027 --small 48x8:0 --epochs 1");
+    let (model, other) = (common::network(WIDTHS, 3), common::network(WIDTHS, 4));
+    let start = |model| Start::NewCategories { model, fc8_learning_rate: 0.001 };
+    trainer(&set, &start(&model), &settings).save(&path).unwrap();
+    trainer(&set, &start(&model), &settings).resume(&path).unwrap();
+    let error = trainer(&set, &start(&other), &settings).resume(&path).unwrap_err();
+    assert!(matches!(error, CheckpointError::OtherSettings { .. }), "{error}");
+}
+
+#[test]
+fn a_network_that_left_the_numbers_is_no_model() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let set = labelled(folder.path());
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut run = trainer(&set, &SCRATCH, &settings(""));
+    run.save(&path).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let at = file.tensor("network.fc8.weight").unwrap().data().as_ptr() as usize - bytes.as_ptr() as usize;
+    bytes[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).unwrap();
+    run.resume(&path).unwrap();
+    let error = run.model(serde_json::Value::Null).err().unwrap();
+    assert!(matches!(error, TrainError::NotFinite(0)), "{error}");
+}

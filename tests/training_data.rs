@@ -32,7 +32,7 @@ fn names(listing: &Listing) -> Vec<(&str, String)> {
 #[test]
 fn a_folder_has_a_category_per_folder() {
     let folder = tempfile::tempdir().unwrap();
-    touch(folder.path(), &["b/2.mp4", "b/1.mp4", "a/3.avi", "a/3.json", "a/.hidden", "readme.txt"]);
+    touch(folder.path(), &["b/2.mp4", "b/1.mp4", "a/3.avi", "a/3.json", "a/.hidden", "a/deeper/4.mp4", "readme.txt"]);
     let split = source::read(folder.path()).unwrap();
     let expected = [("a", "3.avi"), ("b", "1.mp4"), ("b", "2.mp4")];
     assert_eq!(names(&split.training), expected.map(|(c, n)| (c, n.to_owned())));
@@ -40,13 +40,13 @@ fn a_folder_has_a_category_per_folder() {
 
     fs::create_dir(folder.path().join("c")).unwrap();
     let error = source::read(folder.path()).unwrap_err().to_string();
-    assert!(error.contains("the category `c` has no videos; add some or remove it"), "{error}");
+    assert!(error.contains("the category `c` has no videos to train on; add some or remove it"), "{error}");
     let error = source::read(&folder.path().join("nowhere")).unwrap_err().to_string();
     assert!(error.contains("nowhere") && error.contains("a folder of videos per category"), "{error}");
     let one = tempfile::tempdir().unwrap();
     touch(one.path(), &["a/1.mp4"]);
     let listing = source::read(one.path()).unwrap().training;
-    let error = listing.several_categories(one.path()).unwrap_err().to_string();
+    let error = listing.for_training(one.path()).unwrap_err().to_string();
     assert!(error.contains("only the category `a`") && error.contains("add another"), "{error}");
 }
 
@@ -92,13 +92,24 @@ fn a_manifest_names_path_category_and_split() {
     assert!(text.contains("line 3") && text.contains("`tset`") && text.contains("train, val or test"), "{text}");
     let text = error("file,label\n1.mp4,a\n");
     assert!(text.contains("the columns are path,category,split"), "{text}");
-    let text = error("path,category,split\n1.mp4,,train\n");
-    assert!(text.contains("1.mp4 has no category"), "{text}");
+    for category in ["", "a/b", "../a"] {
+        let text = error(&format!("path,category,split\n1.mp4,{category},train\n"));
+        assert!(text.contains(&format!("1.mp4 has the category `{category}`; give it a name")), "{text}");
+    }
+    // Only videos to measure by: enough for that, not for training.
+    let split = read("path,category,split\n1.mp4,a,test\n2.mp4,b,test\n").unwrap();
+    assert_eq!(split.validation.unwrap().items.len(), 2);
+    let text = split.training.for_training(&path).unwrap_err().to_string();
+    assert!(text.contains("holds no videos for training"), "{text}");
+    // The usual layout of splits, in which names say nothing.
+    assert!(read("path,category,split\ntrain/001.mp4,a,train\nval/001.mp4,a,val\n").is_ok());
+    let text = error("path,category,split\n001.mp4,a,train\n001.mp4,a,val\n");
+    assert!(text.contains("001.mp4 of a is in training and in validation"), "{text}");
     let shared = "path,category,split\nv_A_g01_c01.avi,A,train\nv_A_g01_c02.avi,A,val\n";
-    assert!(error(shared).contains("group g01 of A is in training and in validation"), "{}", error(shared));
+    assert!(error(shared).contains("g01 of A is in training and in validation"), "{}", error(shared));
     assert!(read("path,category,split,group\n1.mp4,A,train,x\n2.mp4,A,val,y\n").is_ok());
     let text = error("path,category,split,group\n1.mp4,A,train,x\n2.mp4,A,val,x\n");
-    assert!(text.contains("group x of A"), "{text}");
+    assert!(text.contains("x of A is in training"), "{text}");
     assert!(error("path,category,split\n").contains("holds no videos"));
 }
 

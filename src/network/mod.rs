@@ -18,7 +18,7 @@ use script::Script;
 
 pub use device::{Device, DeviceError, Precision};
 pub use model::{CONVS, Header, LAYERS, Layer, Model, ModelError, POOLED};
-pub use script::ScriptError;
+pub use script::{ScriptError, telling_line};
 pub use sidecar::{Layout, Sidecar, SidecarError, sidecar_of};
 
 use crate::clip::Geometry;
@@ -44,7 +44,7 @@ pub enum NetworkError {
     Script(#[from] ScriptError),
     #[error(transparent)]
     Device(#[from] DeviceError),
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
 }
 

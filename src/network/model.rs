@@ -119,6 +119,23 @@ impl Model {
         Ok(Self { header, layers })
     }
 
+    /// Tells two models apart: by weights, categories and normalisation.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn fingerprint(&self) -> Result<u64, tch::TchError> {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        self.header.categories.hash(&mut hasher);
+        for value in self.header.mean.iter().chain(&self.header.std) {
+            value.to_bits().hash(&mut hasher);
+        }
+        for tensor in self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
+            safetensors::View::data(&Stored::new(tensor, Kind::Float)?).hash(&mut hasher);
+        }
+        Ok(hasher.finish())
+    }
+
     /// Writes the model as `kind` (f32, bf16 or f16), whole or not at all.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ fn is_floating(kind: Kind) -> bool {
 
 /// The line of libtorch's message that says what is wrong: without the interpreter's traceback, the stack, and advice for
 /// PyTorch's own developers.
-fn telling_line(error: &TchError) -> String {
+pub fn telling_line(error: &TchError) -> String {
     let text = match error {
         TchError::Torch(text) => text.clone(),
         other => other.to_string(),

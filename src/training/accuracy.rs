@@ -6,7 +6,13 @@ use serde::Serialize;
 use tch::{Kind, TchError};
 
 use super::data::{CacheError, Dataset, Video};
-use crate::{engine::argmax, network::Network, offline::SEGMENTS};
+use crate::{
+    clip::Geometry,
+    engine::argmax,
+    evaluation::Spread,
+    network::{Network, telling_line},
+    offline::SEGMENTS,
+};
 
 /// Draws that the paper averages over.
 pub const DRAWS: usize = 5;
@@ -16,18 +22,14 @@ const BATCH: usize = 4;
 /// Why accuracy could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub enum AccuracyError {
+    #[error(
+        "accuracy is measured on clips of 16 frames, 112x112 of 171x128 pixels; this model takes others: give a model of desumnet-train"
+    )]
+    Geometry,
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
-}
-
-/// A mean and the spread around it.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Spread {
-    pub mean: f64,
-    /// Standard deviation over the draws (of a population: divided by their number).
-    pub std: f64,
 }
 
 /// A category's share.
@@ -62,6 +64,9 @@ pub struct Accuracy {
 /// # Errors
 /// [`AccuracyError`]
 pub fn predict(network: &Network, video: &Video, segments: &[usize]) -> Result<Vec<Vec<f32>>, AccuracyError> {
+    if network.clip != Geometry::PAPER {
+        return Err(AccuracyError::Geometry);
+    }
     let mut rows = Vec::new();
     for numbers in segments.chunks(BATCH) {
         let clips = numbers.iter().map(|&n| Ok(video.stored.segment(n)?.centre_crop()));
@@ -116,8 +121,6 @@ pub fn measure(
     }
     let videos = set.videos.len();
     let shares: Vec<f64> = right.iter().map(|right| right / videos as f64).collect();
-    let mean = shares.iter().sum::<f64>() / draws as f64;
-    let variance = shares.iter().map(|share| (share - mean).powi(2)).sum::<f64>() / draws as f64;
     let per_category = set.categories.iter().enumerate().map(|(c, name)| {
         let named: u32 = confusion[c].iter().sum();
         let share = |part: f64, all: usize| (all > 0).then(|| part / all as f64);
@@ -130,7 +133,7 @@ pub fn measure(
     });
     let (hits, clips) = clips_of.iter().fold((0, 0), |(h, s), (hits, seen)| (h + hits, s + seen));
     Ok(Accuracy {
-        video_accuracy: Spread { mean, std: variance.sqrt() },
+        video_accuracy: Spread::of(&shares),
         clip_accuracy: hits as f64 / clips as f64,
         loss: loss / (videos * draws) as f64,
         videos,

@@ -14,7 +14,10 @@ use tch::{Kind, TchError, Tensor};
 use thiserror::Error;
 
 use super::optimizer::Optimizer;
-use crate::network::tensors::{Stored, write};
+use crate::network::{
+    telling_line,
+    tensors::{Stored, write},
+};
 
 /// Name of the header metadata.
 const HEADER: &str = "checkpoint";
@@ -31,10 +34,10 @@ pub enum CheckpointError {
     #[error("checkpoint {path} is of a run with other settings: {}; resume with the command that began the run", .differ.join(", "))]
     OtherSettings { path: PathBuf, differ: Vec<String> },
     #[error(
-        "checkpoint {path} is of a run on other videos; resume with the command that began the run, and the videos as they were"
+        "checkpoint {path} is of a run on other videos, or of other parts of them; resume with the command that began the run, and the videos as they were"
     )]
     OtherData { path: PathBuf },
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
 }
 

@@ -14,7 +14,7 @@ use tch::{Device, Kind, TchError, Tensor, nn};
 use thiserror::Error;
 
 use super::network::{Fc6, TrainingNetwork};
-use crate::network::{Header, LAYERS, Model};
+use crate::network::{Header, LAYERS, Model, telling_line};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
@@ -35,7 +35,7 @@ pub enum ImportError {
     NoCategories { path: PathBuf },
     #[error("{names} categories are named, but fc8 of {path} has {outputs} outputs: name each of them, in their order")]
     OtherCategories { path: PathBuf, names: usize, outputs: i64 },
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
 }
 

@@ -17,9 +17,9 @@ use super::{
 use crate::{
     clip::Clip,
     decode::{DecodeError, Segments},
-    evaluation::average_precision::average_precision,
+    evaluation::{Spread, average_precision::average_precision},
     importance::{Aggregation, Forward},
-    network::{Device, Network, NetworkError, Precision},
+    network::{Device, Network, NetworkError, Precision, telling_line},
     segmenter::Stride,
 };
 
@@ -78,19 +78,12 @@ pub enum LocaliseError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
     #[error("a score of {0} is not a finite number; use --precision f32 or another model")]
     NotFinite(PathBuf),
     #[error("none of the scored segments is relevant: give a smaller --interval or other composites")]
     NoneRelevant,
-}
-
-/// Mean over the videos, and the standard deviation of a video (n - 1; 0 with one video).
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Spread {
-    pub mean: f64,
-    pub std: f64,
 }
 
 /// The result; field names as in the JSON document.
@@ -165,7 +158,7 @@ pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result
     let segments = per_video.iter().map(|video| video.segments).sum();
     let ap = Method::ALL.into_iter().map(|method| {
         let values: Vec<f64> = per_video.iter().filter_map(|video| Some(video.ap.as_ref()?[&method])).collect();
-        Some((method, spread(&values)?))
+        (!values.is_empty()).then(|| (method, Spread::of(&values)))
     });
     Ok(Localisation {
         model: options.model.display().to_string(),
@@ -230,7 +223,7 @@ fn relevant(start: u64, duration: u64, spans: &[Span]) -> bool {
         let (from, to) = (start.max(span.start_ns), (start + duration).min(span.start_ns + span.duration_ns));
         to.saturating_sub(from)
     });
-    2 * inside.sum::<u64>() >= duration
+    duration > 0 && 2 * inside.sum::<u64>() >= duration
 }
 
 /// Mean absolute difference between consecutive frames, in pixel values 0..255.
@@ -255,13 +248,6 @@ fn precisions(scored: &[Scored]) -> Option<BTreeMap<Method, f64>> {
     Method::ALL.into_iter().enumerate().map(of).collect()
 }
 
-fn spread(values: &[f64]) -> Option<Spread> {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    (!values.is_empty()).then(|| Spread { mean, std: (squares / (n - 1.0).max(1.0)).sqrt() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -281,6 +267,7 @@ mod tests {
             // Two spans together.
             (195, 40, true),
             (150, 50, false),
+            (120, 0, false),
         ] {
             assert_eq!(relevant(start, duration, &spans), expected, "{start} {duration}");
         }
@@ -293,14 +280,5 @@ mod tests {
         let steps = [0, 30, 0].map(flat).to_vec();
         // 30 up, 30 down, and 13 repetitions of the last frame.
         assert_eq!(motion(&Clip::padded(steps).unwrap()), 60.0 / 15.0);
-    }
-
-    #[test]
-    fn spread_is_mean_and_sample_deviation() {
-        let got = spread(&[1.0, 2.0, 3.0]).unwrap();
-        assert_eq!((got.mean, got.std), (2.0, 1.0));
-        let one = spread(&[0.5]).unwrap();
-        assert_eq!((one.mean, one.std), (0.5, 0.0));
-        assert!(spread(&[]).is_none());
     }
 }

@@ -34,6 +34,19 @@ pub enum Fc6 {
     Shared,
 }
 
+impl Fc6 {
+    /// Shared if a model's places have equal weight; and the weight of the first place, `[out, filters, 1]`.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn of_model(model: &Model) -> Result<(Self, Tensor), TchError> {
+        let weight = model.layers[CONVS].weight.f_to_kind(Kind::Float)?;
+        let places = weight.f_view([weight.size()[0], -1, POOLED as i64])?;
+        let one = places.f_slice(2, 0, 1, 1)?;
+        Ok((if one.f_expand_as(&places)?.f_equal(&places)? { Self::Shared } else { Self::Full }, one))
+    }
+}
+
 struct Convolution {
     /// `[out, in, 3, 3, 3]`
     weight: Tensor,
@@ -98,9 +111,7 @@ impl TrainingNetwork {
         let _guard = tch::no_grad_guard();
         let out = |layer: &Layer| layer.weight.size()[0];
         let widths: [i64; 7] = std::array::from_fn(|i| out(&model.layers[i]));
-        let places = model.layers[CONVS].weight.f_to_kind(Kind::Float)?.f_view([widths[CONVS], -1, POOLED as i64])?;
-        let one_place = places.f_slice(2, 0, 1, 1)?;
-        let fc6 = if one_place.f_expand_as(&places)?.f_equal(&places)? { Fc6::Shared } else { Fc6::Full };
+        let (fc6, one_place) = Fc6::of_model(model)?;
         let categories = new_fc8.unwrap_or(model.header.categories.len());
         let network = Self::new(vars, &widths, categories, fc6, kind)?;
         let copy = |to: &Tensor, from: &Tensor| to.shallow_clone().f_copy_(from);

@@ -64,27 +64,32 @@ pub struct Settings {
     /// Clips drawn from each video in an epoch
     #[arg(long, default_value_t = 1, value_parser = positive)]
     pub clips_per_video: usize,
-    /// Clips in a minibatch (paper, section 4: 50)
-    #[arg(long, default_value_t = 50, value_parser = positive)]
+    /// Clips in a minibatch, at least 2 (paper, section 4: 50)
+    #[arg(long, default_value_t = 50, value_parser = several)]
     pub batch: usize,
+    /// What makes a step of a gradient (paper, section 4: sgd)
     #[arg(long, value_enum, default_value_t = Method::Sgd)]
     pub optimizer: Method,
     /// First (step) or highest (cosine) learning rate (paper, section 4: 0.003)
-    #[arg(long, default_value_t = 0.003)]
+    #[arg(long, default_value_t = 0.003, value_parser = above_zero)]
     pub learning_rate: f64,
+    /// How the learning rate falls (paper, section 4: step)
     #[arg(long, value_enum, default_value_t = Schedule::Step)]
     pub schedule: Schedule,
-    /// Epochs between falls of the learning rate (paper, section 4: 4)
-    #[arg(long, default_value_t = 4)]
+    /// Epochs, small ones too, between falls of the learning rate (paper, section 4: 4)
+    #[arg(long, default_value_t = 4, value_parser = positive)]
     pub step_epochs: usize,
     /// Momentum of SGD (paper, section 4: 0.9)
-    #[arg(long, default_value_t = 0.9)]
+    #[arg(long, default_value_t = 0.9, value_parser = share)]
     pub momentum: f64,
     /// Weight decay (paper, section 4: 0.005)
-    #[arg(long, default_value_t = 0.005)]
+    #[arg(long, default_value_t = 0.005, value_parser = share)]
     pub weight_decay: f64,
+    /// Longest gradient, over all weights, that a step takes; longer ones are shortened to it (our choice)
+    #[arg(long, default_value_t = 5.0, value_parser = above_zero)]
+    pub clip_norm: f64,
     /// Share of the target that is spread over all categories (our choice)
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
     /// Ways of changing clips, by commas; or none (paper, section 3.2: crop, flip, scale and corner)
     #[arg(long, default_value = "crop,flip,scale,corner", value_parser = augmentations)]
@@ -106,8 +111,24 @@ fn augmentations(text: &str) -> Result<Augmentations, String> {
     })
 }
 
-fn positive(text: &str) -> Result<usize, String> {
+/// A flag's whole number of at least 1.
+pub fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&n| n > 0).ok_or_else(|| "give a whole number of at least 1".into())
+}
+
+/// Batch normalisation needs company.
+fn several(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&n| n > 1).ok_or_else(|| "give a whole number of at least 2".into())
+}
+
+/// A flag's number above 0.
+pub fn above_zero(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| *n > 0.0 && n.is_finite()).ok_or_else(|| "give a number above 0".into())
+}
+
+/// A flag's share, from 0 to below 1.
+pub fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| (0.0..1.0).contains(n)).ok_or_else(|| "give a number from 0 to below 1".into())
 }
 
 impl Settings {
@@ -133,19 +154,24 @@ impl Settings {
         *found.unwrap_or(&phases[phases.len() - 1])
     }
 
+    /// Share of the work that is over after `done` epochs, fractions included; small clips count less.
+    pub fn share_done(&self, done: f64) -> f64 {
+        let (mut worked, mut work, mut left) = (0.0, 0.0, done);
+        for phase in self.phases() {
+            worked += phase.cost() * left.clamp(0.0, phase.epochs as f64);
+            work += phase.cost() * phase.epochs as f64;
+            left -= phase.epochs as f64;
+        }
+        worked / work
+    }
+
     /// Learning rate when `done` (0 to [`Self::all_epochs`]) epochs are over, fractions included. The cosine runs over
-    /// the work, in which small clips count less.
+    /// the work ([`Self::share_done`]).
     pub fn learning_rate_at(&self, done: f64) -> f64 {
         match self.schedule {
-            Schedule::Step => self.learning_rate * 0.1f64.powi((done / self.step_epochs.max(1) as f64).floor() as i32),
+            Schedule::Step => self.learning_rate * 0.1f64.powi((done / self.step_epochs as f64).floor() as i32),
             Schedule::Cosine => {
-                let (mut worked, mut work, mut left) = (0.0, 0.0, done);
-                for phase in self.phases() {
-                    worked += phase.cost() * left.clamp(0.0, phase.epochs as f64);
-                    work += phase.cost() * phase.epochs as f64;
-                    left -= phase.epochs as f64;
-                }
-                let share = worked / work;
+                let share = self.share_done(done);
                 let warm_up = (share / WARM_UP).min(1.0);
                 let fall = ((share - WARM_UP) / (1.0 - WARM_UP)).max(0.0);
                 self.learning_rate * warm_up * 0.5 * (1.0 + (std::f64::consts::PI * fall).cos())

@@ -13,16 +13,28 @@ use super::{
     optimizer::Optimizer,
     settings::{Phase, Settings},
 };
-use crate::network::{Header, Model, channels_last};
+use crate::{
+    clip::CROP,
+    network::{Header, Model, channels_last, telling_line},
+};
 
-/// Longest gradient, over all weights, that a step takes.
-const MAX_GRADIENT: f64 = 5.0;
 /// Clips that a model's normalisation is measured on before it is trained further.
 const CALIBRATION: usize = 48;
 /// A mean loss over this many times that of guessing has diverged: no data set is that much worse than unknown.
 const HOPELESS: f64 = 4.0;
 /// Steps of an epoch before its mean loss is judged.
 const PATIENCE: usize = 20;
+
+impl Settings {
+    /// Whether the clips of every phase fit this form of fc6.
+    ///
+    /// # Errors
+    /// [`TrainError::FullFc6`]
+    pub fn check_fc6(&self, fc6: Fc6) -> Result<(), TrainError> {
+        let small = self.small.iter().any(|phase| phase.epochs > 0 && phase.side != CROP);
+        if fc6 == Fc6::Full && small { Err(TrainError::FullFc6) } else { Ok(()) }
+    }
+}
 
 /// Where the weights come from.
 pub enum Start<'a> {
@@ -68,13 +80,19 @@ pub enum TrainError {
         "training diverged in epoch {epoch}: the loss is {loss}; start again with --learning-rate {lower:.0e}, or with a --batch of more clips"
     )]
     Diverged { epoch: usize, loss: f64, lower: f64 },
-    #[error("--small needs `--fc6 shared`: a full fc6 takes clips of 112x112 pixels only")]
+    #[error(
+        "--small needs a fc6 that shares its weights over the picture, a full one takes 112x112 pixels only: leave out --small, or pretrain with `--fc6 shared`"
+    )]
     FullFc6,
+    #[error(
+        "the network holds values that are not finite numbers after epoch {0}: training diverged; start again with a lower --learning-rate, or with a --batch of more clips"
+    )]
+    NotFinite(usize),
     #[error(transparent)]
     Cache(#[from] CacheError),
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    #[error("libtorch failed: {0}")]
+    #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
 }
 
@@ -112,9 +130,7 @@ impl<'a> Trainer<'a> {
             Start::NewCategories { model, .. } => TrainingNetwork::of_model(&root, model, Some(categories), kind)?,
             Start::SameCategories { model } => TrainingNetwork::of_model(&root, model, None, kind)?,
         };
-        if network.fc6() == Fc6::Full && settings.small.iter().any(|phase| phase.epochs > 0) {
-            return Err(TrainError::FullFc6);
-        }
+        settings.check_fc6(network.fc6())?;
         let fc8 = match start {
             Start::NewCategories { fc8_learning_rate, .. } => fc8_learning_rate / settings.learning_rate,
             _ => 1.0,
@@ -139,9 +155,11 @@ impl<'a> Trainer<'a> {
         };
         let mut identity = serde_json::json!(settings);
         identity["begins"] = match start {
-            Start::Scratch { widths, .. } => serde_json::json!({ "from": "scratch", "widths": widths }),
-            Start::NewCategories { .. } => serde_json::json!({ "from": "a model", "fc8_rate": fc8 }),
-            Start::SameCategories { .. } => serde_json::json!({ "from": "a model" }),
+            Start::Scratch { widths, .. } => serde_json::json!({ "widths": widths }),
+            Start::NewCategories { model, fc8_learning_rate } => {
+                serde_json::json!({ "model": model.fingerprint()?, "fc8_learning_rate": fc8_learning_rate })
+            }
+            Start::SameCategories { model } => serde_json::json!({ "model": model.fingerprint()? }),
         };
         identity["fc6"] = serde_json::json!(network.fc6());
         identity["precision"] = format!("{kind:?}").into();
@@ -166,6 +184,11 @@ impl<'a> Trainer<'a> {
     /// Number of weights that are learned.
     pub fn parameters(&self) -> usize {
         self.store.trainable_variables().iter().map(Tensor::numel).sum()
+    }
+
+    /// Clips seen of the epoch that is under way.
+    pub fn clips_done(&self) -> usize {
+        self.progress.clips
     }
 
     /// Whole epochs done.
@@ -256,7 +279,7 @@ impl<'a> Trainer<'a> {
         let smoothing = self.settings.label_smoothing;
         let loss = logits.f_cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Mean, -100, smoothing)?;
         loss.f_backward()?;
-        let length = self.optimizer.step(learning_rate, MAX_GRADIENT)?;
+        let length = self.optimizer.step(learning_rate, self.settings.clip_norm)?;
         self.network.keep_monotonic()?;
         let right = logits.f_argmax(-1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Float)?;
         let loss = if length.is_finite() { loss.f_double_value(&[])? } else { f64::NAN };
@@ -283,9 +306,15 @@ impl<'a> Trainer<'a> {
     /// The network as it stands, in the form that scores.
     ///
     /// # Errors
-    /// From libtorch.
-    pub fn model(&self, provenance: serde_json::Value) -> Result<Model, TchError> {
+    /// [`TrainError::NotFinite`]; from libtorch.
+    pub fn model(&self, provenance: serde_json::Value) -> Result<Model, TrainError> {
         let categories = self.data.categories.clone();
-        self.network.to_model(Header { categories, mean: self.mean, std: self.std, provenance })
+        let model = self.network.to_model(Header { categories, mean: self.mean, std: self.std, provenance })?;
+        for tensor in model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
+            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
+                return Err(TrainError::NotFinite(self.progress.epoch));
+            }
+        }
+        Ok(model)
     }
 }

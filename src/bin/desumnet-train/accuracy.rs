@@ -4,8 +4,12 @@ use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     network::{Device, Network, Precision},
+    nick::nick,
     report::{confusion, document},
-    training::accuracy::{DRAWS, measure},
+    training::{
+        accuracy::{DRAWS, measure},
+        settings::positive,
+    },
 };
 
 use crate::data::{self, progress_bar};
@@ -28,8 +32,11 @@ pub struct Args {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// auto, f32, bf16 or f16
+    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    precision: Precision,
     /// Random sets of segments (paper, section 4: 5)
-    #[arg(long, default_value_t = DRAWS)]
+    #[arg(long, default_value_t = DRAWS, value_parser = positive)]
     sets: usize,
     /// Seed of the sets
     #[arg(long, default_value_t = 1)]
@@ -37,11 +44,11 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let network = Network::load(&args.model, args.device, Precision::Auto)?;
+    let network = Network::load(&args.model, args.device, args.precision)?;
     let set = args.source.for_measuring(&network.header.categories)?;
     let bar = progress_bar("naming", "videos")?;
     bar.set_length(set.videos.len() as u64);
-    let found = measure(&network, &set, args.sets.max(1), args.seed, |done| bar.set_position(done as u64))?;
+    let found = measure(&network, &set, args.sets, args.seed, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     if let Some(path) = &args.confusion {
         let picture = confusion::svg(&set.categories, &found.confusion)?;

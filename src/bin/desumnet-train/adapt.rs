@@ -7,7 +7,9 @@ use gstdesumnet::{
     network::{Model, Network},
     training::{
         data::Dataset,
+        network::Fc6,
         refine::{Judged, refine},
+        settings::positive,
         trainer::Start,
     },
 };
@@ -28,10 +30,10 @@ pub struct Args {
     web: PathBuf,
     /// Least probability of the video's category that keeps a segment (the paper gives no value; our choice). 0 keeps all: the
     /// paper's "noisy web data"
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
     /// Clips drawn from each web video in an epoch, before --clips-per-video; they are longer than others
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = positive)]
     web_clips: usize,
     /// Write what was found in each segment, kept or not, to this CSV file
     #[arg(long, value_name = "FILE")]
@@ -50,13 +52,17 @@ pub const DEFAULTS: [(&str, &str, &str); 2] = [
     ("learning_rate", "0.0003", "First (step) or highest (cosine) learning rate (the paper gives none; fine-tuning's)"),
 ];
 
+fn probability(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|p| (0.0..=1.0).contains(p)).ok_or_else(|| "give a probability, 0 to 1".into())
+}
+
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.run.check()?;
     let model = Model::load(&args.model)?;
+    if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
+        return Ok(());
+    }
     let categories = &model.header.categories;
-    let (data, validation) = args.source.for_training(&args.validation, args.run.settings.seed)?;
-    let mut data = data.numbered_as(categories)?;
-    let validation = validation.map(|set| set.numbered_as(categories)).transpose()?;
+    let (mut data, validation) = args.source.for_training(&args.validation, Some(categories))?;
     let mut web = args.source.more(&args.web, categories, "web videos")?;
     let mut provenance = train::made_by("adapt");
     provenance["from"] = train::origin(&args.model, &model);

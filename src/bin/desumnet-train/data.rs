@@ -5,11 +5,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gstdesumnet::training::data::{
-    Dataset, Listing,
-    source::{self, Split},
+use gstdesumnet::training::{
+    data::{
+        Dataset, Listing,
+        source::{self, Split},
+    },
+    settings::share,
 };
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Draws the videos that are held out.
+const HOLD_OUT_SEED: u64 = 1;
 
 /// Where the videos are.
 #[derive(clap::Args)]
@@ -22,7 +28,7 @@ pub struct Source {
     /// folder UCF-101
     #[arg(long, value_name = "FILE")]
     split_list: Option<PathBuf>,
-    /// Where decoded frames are kept, about 25 kB each [default: desumnet in the user's cache folder]
+    /// Where decoded frames are kept, 15 to 25 kB each [default: desumnet in the user's cache folder]
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
 }
@@ -39,10 +45,6 @@ pub struct Validation {
     hold_out: f64,
 }
 
-fn share(text: &str) -> Result<f64, String> {
-    text.parse().ok().filter(|share| (0.0..1.0).contains(share)).ok_or_else(|| "give a share, from 0 to below 1".into())
-}
-
 impl Source {
     fn split(&self) -> Result<Split, source::SourceError> {
         match &self.split_list {
@@ -56,23 +58,28 @@ impl Source {
         open(listing, &cache, what)
     }
 
-    /// The videos to train on and those to measure it by.
+    /// The videos to train on and those to measure it by; of the given categories, in their order, where they are given.
     pub fn for_training(
         &self,
         validation: &Validation,
-        seed: u64,
+        categories: Option<&[String]>,
     ) -> Result<(Dataset, Option<Dataset>), Box<dyn Error>> {
         let Split { training, validation: apart } = self.split()?;
-        let training = training.several_categories(&self.data)?;
+        let training = training.for_training(&self.data)?;
         let (training, held) = match (&validation.validation, apart) {
             (Some(path), _) => {
-                let listing = source::read(path)?.training;
-                let listing = listing.numbered_as(&training.categories, path)?;
-                (training, listing)
+                let Split { training: all, validation: apart } = source::read(path)?;
+                let held = apart.unwrap_or(all);
+                training.shares_nothing_with(&held)?;
+                (training, held)
             }
             (None, Some(apart)) => (training, apart),
-            (None, None) => training.hold_out(validation.hold_out, seed),
+            // The same at every run, so that no later step is measured by what an earlier one was trained on.
+            (None, None) => training.hold_out(validation.hold_out, HOLD_OUT_SEED),
         };
+        let categories = categories.map_or_else(|| training.categories.clone(), <[String]>::to_vec);
+        let training = training.numbered_as(&categories, &self.data)?;
+        let held = held.numbered_as(&categories, validation.validation.as_ref().unwrap_or(&self.data))?;
         let training = self.open(training, "training")?;
         let held = if held.items.is_empty() { None } else { Some(self.open(held, "validation")?) };
         Ok((training, held))
@@ -87,13 +94,13 @@ impl Source {
 
     /// Further videos of the same categories.
     pub fn more(&self, path: &Path, categories: &[String], what: &str) -> Result<Dataset, Box<dyn Error>> {
-        self.open(source::read(path)?.training.numbered_as(categories, path)?, what)
+        self.open(source::read(path)?.whole().numbered_as(categories, path)?, what)
     }
 }
 
 /// Decodes with a progress bar; names what was left out.
 fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<dyn Error>> {
-    let bar = progress_bar("decoding", "videos")?.with_message(what.to_owned());
+    let bar = progress_bar(&format!("decoding {what}"), "videos")?;
     let set = Dataset::open(listing, cache, |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
@@ -108,8 +115,12 @@ fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<dyn E
     Ok(set)
 }
 
-/// A bar that counts `things` while it does `what`.
+/// A bar that counts `things` while it does `what`; off a terminal, a line that says so.
 pub fn progress_bar(what: &str, things: &str) -> Result<ProgressBar, Box<dyn Error>> {
-    let template = format!("{what} {{msg}} {{wide_bar}} {{pos}}/{{len}} {things}  {{eta}} left");
-    Ok(ProgressBar::new(0).with_style(ProgressStyle::with_template(&template)?))
+    let template = format!("{what} {{wide_bar}} {{pos}}/{{len}} {things}  {{eta}} left");
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(&template)?);
+    if bar.is_hidden() {
+        eprintln!("{what}");
+    }
+    Ok(bar)
 }

@@ -2,7 +2,10 @@
 
 use std::{error::Error, path::PathBuf};
 
-use gstdesumnet::{network::Model, training::trainer::Start};
+use gstdesumnet::{
+    network::Model,
+    training::{network::Fc6, settings::above_zero, trainer::Start},
+};
 
 use crate::{data, train};
 
@@ -17,7 +20,7 @@ pub struct Args {
     #[command(flatten)]
     validation: data::Validation,
     /// First learning rate of the new fc8 (paper, section 4: 0.003)
-    #[arg(long, default_value_t = 0.003)]
+    #[arg(long, default_value_t = 0.003, value_parser = above_zero)]
     fc8_learning_rate: f64,
     #[command(flatten)]
     run: train::Flags,
@@ -34,9 +37,11 @@ pub const DEFAULTS: [(&str, &str, &str); 2] = [
 ];
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.run.check()?;
     let model = Model::load(&args.model)?;
-    let (data, validation) = args.source.for_training(&args.validation, args.run.settings.seed)?;
+    if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
+        return Ok(());
+    }
+    let (data, validation) = args.source.for_training(&args.validation, None)?;
     let mut provenance = train::made_by("finetune");
     provenance["from"] = train::origin(&args.model, &model);
     let start = Start::NewCategories { model: &model, fc8_learning_rate: args.fc8_learning_rate };

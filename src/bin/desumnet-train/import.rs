@@ -34,12 +34,15 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.output.exists() {
+        return Err(format!("{} is there already; remove it or give another --output", args.output.display()).into());
+    }
     let categories = match &args.categories {
         None => None,
         Some(path) => {
             let text = std::fs::read_to_string(path)
                 .map_err(|e| format!("{} can't be read: {e}; give a file with a name a line", path.display()))?;
-            Some(names(&text))
+            Some(names(&text).map_err(|e| format!("{}: {e}", path.display()))?)
         }
     };
     let input = Input { categories, mean: args.mean, std: args.std, bgr: args.bgr };
@@ -61,14 +64,21 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The names in a list, one a line, without the numbers that UCF101's list has before them.
-fn names(text: &str) -> Vec<String> {
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let name = |line: &str| match line.split_once(' ') {
-        Some((number, name)) if number.parse::<usize>().is_ok() => name.trim().into(),
-        _ => line.into(),
-    };
-    lines.map(name).collect()
+/// The names in a list, one a line, without the numbers if all lines are numbered in order, as UCF101's are.
+///
+/// # Errors
+/// If a name is there twice.
+fn names(text: &str) -> Result<Vec<String>, String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let numbered = lines.iter().zip(1..).map(|(line, number)| {
+        let (first, name) = line.split_once(' ')?;
+        (first.parse() == Ok(number)).then(|| name.trim())
+    });
+    let names = numbered.collect::<Option<Vec<_>>>().unwrap_or(lines);
+    match names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+        Some((_, twice)) => Err(format!("`{twice}` is there twice; give every category a name of its own")),
+        None => Ok(names.into_iter().map(String::from).collect()),
+    }
 }
 
 fn rgb(text: &str) -> Result<[f64; 3], String> {
@@ -88,8 +98,11 @@ mod tests {
 
     #[test]
     fn lists_of_names_come_with_numbers_or_without() {
-        assert_eq!(names("1 ApplyEyeMakeup\r\n2 YoYo\n\n"), ["ApplyEyeMakeup", "YoYo"]);
-        assert_eq!(names("making a sandwich\n  grooming an animal\n"), ["making a sandwich", "grooming an animal"]);
+        let read = |text: &str| names(text).unwrap();
+        assert_eq!(read("1 ApplyEyeMakeup\r\n2 YoYo\n\n"), ["ApplyEyeMakeup", "YoYo"]);
+        assert_eq!(read("making a sandwich\n  grooming an animal\n"), ["making a sandwich", "grooming an animal"]);
+        assert_eq!(read("3 on 3 basketball\n100 metres\n"), ["3 on 3 basketball", "100 metres"]);
+        assert!(names("1 a\n2 a\n").unwrap_err().contains("`a` is there twice"));
     }
 
     #[test]

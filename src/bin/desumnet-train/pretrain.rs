@@ -24,8 +24,10 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.run.check()?;
-    let (data, validation) = args.source.for_training(&args.validation, args.run.settings.seed)?;
+    if !args.run.begins(args.fc6, None)? {
+        return Ok(());
+    }
+    let (data, validation) = args.source.for_training(&args.validation, None)?;
     let start = Start::Scratch { widths: WIDTHS, fc6: args.fc6 };
     train::train(&args.run, &data, validation.as_ref(), &start, &train::made_by("pretrain"))
 }

@@ -2,17 +2,19 @@
 
 use std::{
     error::Error,
+    fs::File,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use gstdesumnet::{
     clip::CROP,
-    network::{Device, Network, Precision},
+    network::{Device, Model, Network, Precision, tensors::WRITING},
     training::{
         accuracy,
         data::Dataset,
         log::{EpochMetrics, RunLog, Validation},
+        network::Fc6,
         settings::Settings,
         trainer::{Start, Step, Trainer},
     },
@@ -34,7 +36,7 @@ pub struct Flags {
     #[arg(long)]
     resume: bool,
     /// Minutes between checkpoints within an epoch; there is one after every epoch too
-    #[arg(long, value_name = "MINUTES", default_value_t = 10.0)]
+    #[arg(long, value_name = "MINUTES", default_value_t = 10.0, value_parser = minutes)]
     checkpoint_minutes: f64,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
@@ -44,6 +46,10 @@ pub struct Flags {
     precision: Precision,
     #[command(flatten)]
     pub settings: Settings,
+}
+
+fn minutes(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n: &f64| *n >= 0.0).ok_or_else(|| "give a number of minutes, 0 for every step".into())
 }
 
 fn precision(text: &str) -> Result<Precision, String> {
@@ -78,27 +84,50 @@ impl Flags {
         self.run.clone().unwrap_or_else(|| self.output.with_extension("run"))
     }
 
-    /// What can be found out before the videos are decoded.
+    /// Finds out what can be found out before the videos are decoded; whether there is anything to do. The network's fc6
+    /// has this form, and it begins from this model.
     ///
     /// # Errors
-    /// If there is nothing to train, the output can't be written, or another run's state would be lost.
-    pub fn check(&self) -> Result<(), Box<dyn Error>> {
-        if self.settings.all_epochs() == 0 {
+    /// If there is nothing to train, the device is not there, the output can't be written, or work would be lost.
+    pub fn begins(&self, fc6: Fc6, model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
+        let (settings, output) = (&self.settings, self.output.display());
+        if settings.all_epochs() == 0 {
             return Err("nothing to train: give --epochs or --small at least one epoch".into());
         }
-        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
-        tempfile::tempfile_in(folder).map_err(|e| {
-            format!("{} can't be written: {e}; make the folder or give another --output", self.output.display())
-        })?;
-        let checkpoint = self.folder().join(CHECKPOINT);
-        if checkpoint.exists() && !self.resume {
-            return Err(format!(
+        settings.check_fc6(fc6)?;
+        self.device()?;
+        let parent = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+        tempfile::tempfile_in(parent)
+            .map_err(|e| format!("{output} can't be written: {e}; make the folder or give another --output"))?;
+        let (folder, same) =
+            (self.folder(), |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?));
+        std::fs::create_dir_all(&folder)
+            .map_err(|e| format!("{} can't be made: {e}; give another --run", folder.display()))?;
+        if model.is_some_and(|model| same(model, &self.output) == Some(true)) {
+            return Err(format!("{output} is the --model to begin from; give another --output").into());
+        }
+        let checkpoint = folder.join(CHECKPOINT);
+        match (checkpoint.exists(), self.resume) {
+            (true, true) => Ok(true),
+            (true, false) => Err(format!(
                 "{} is of a run that did not end; go on with --resume, or remove it to begin anew",
                 checkpoint.display()
             )
-            .into());
+            .into()),
+            (false, _) if !self.output.exists() => Ok(true),
+            (false, true) if self.finished() => {
+                eprintln!("{output} is finished already");
+                Ok(false)
+            }
+            (false, true) => Ok(true),
+            (false, false) => Err(format!("{output} is there already; remove it or give another --output").into()),
         }
-        Ok(())
+    }
+
+    /// Whether the output is of a whole run.
+    fn finished(&self) -> bool {
+        let done = Model::load(&self.output).ok().and_then(|model| model.header.provenance["epochs_done"].as_u64());
+        done.is_some_and(|done| done as usize >= self.settings.all_epochs())
     }
 }
 
@@ -119,8 +148,7 @@ pub fn train(
     let (device, kind) = args.device()?;
     let mut trainer = Trainer::new(data, start, args.settings.clone(), device, kind)?;
     let folder = args.folder();
-    std::fs::create_dir_all(&folder)
-        .map_err(|e| format!("{} can't be made: {e}; give another --run", folder.display()))?;
+    let _alone = lock(&folder)?;
     let checkpoint = folder.join(CHECKPOINT);
     let resumes = args.resume && checkpoint.exists();
     if resumes {
@@ -136,16 +164,18 @@ pub fn train(
         validation.map_or(0, |set| set.videos.len()),
     );
     let epochs = args.settings.all_epochs();
+    let (began, share) = (Instant::now(), |done: usize| args.settings.share_done(done as f64));
+    let before = share(trainer.epochs_done());
     while !trainer.finished() {
         let epoch = trainer.epochs_done();
-        let meter = Meter::new(epoch + 1, epochs)?;
-        let (mut first, mut rate, mut saved) = (None, 0.0, Instant::now());
+        let meter = Meter::new(epoch + 1, epochs, trainer.clips_done())?;
+        let (mut rate, mut saved, mut logs) = (0.0, Instant::now(), true);
         let done = trainer.epoch(|state, step| {
-            // The first step waits for the first clips, and is not counted.
-            let (clips, began) = *first.get_or_insert((step.clips, Instant::now()));
-            rate = (step.clips - clips) as f64 / began.elapsed().as_secs_f64().max(1e-9);
-            meter.show(&step);
-            warn(log.step(step.steps, step.step_loss, step.learning_rate));
+            rate = meter.show(&step);
+            // A disk without room is said once an epoch.
+            if logs {
+                logs = warn(log.step(step.steps, step.step_loss, step.learning_rate));
+            }
             if saved.elapsed().as_secs_f64() >= 60.0 * args.checkpoint_minutes {
                 warn(state.save(&checkpoint));
                 saved = Instant::now();
@@ -158,6 +188,9 @@ pub fn train(
         provenance["data"] = serde_json::json!({ "videos": data.videos.len(), "categories": data.categories.len() });
         let mut line = format!("epoch {}/{epochs}", epoch + 1);
         line += &format!("  loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", done.loss, done.accuracy);
+        // By the work, of which whole clips are most.
+        let (over, left) = (share(epoch + 1) - before, 1.0 - share(epoch + 1));
+        line += &format!("  {:.0} min left", began.elapsed().as_secs_f64() * left / over / 60.0);
         // Small clips say little of how whole ones will do, and measuring those takes longer than a small epoch.
         let whole = args.settings.phase(epoch).side == CROP || trainer.finished();
         let mut measured = None;
@@ -182,15 +215,15 @@ pub fn train(
             clips_per_second: rate,
             seconds,
         }));
-        let written = trainer.model(provenance)?.save(&args.output, Kind::BFloat16);
+        let model = trainer.model(provenance)?;
         eprintln!("{line}");
         if trainer.finished() {
             // The checkpoint of the epoch before stays if this fails: --resume then runs the last epoch again.
-            written?;
+            model.save(&args.output, Kind::BFloat16)?;
             let _ = std::fs::remove_file(&checkpoint);
         } else {
-            warn(written);
             warn(trainer.save(&checkpoint));
+            warn(model.save(&args.output, Kind::BFloat16));
         }
     }
     eprintln!(
@@ -201,46 +234,65 @@ pub fn train(
     Ok(())
 }
 
-/// What a run can do without is said and not its end: a full disk may have room again at the next epoch.
-fn warn<T, E: std::fmt::Display>(result: Result<T, E>) {
-    if let Err(error) = result {
-        eprintln!("desumnet-train: warning: {error}");
+/// What a run can do without is said and not its end: a full disk may have room again at the next epoch. Whether all is well.
+fn warn<T, E: std::fmt::Display>(result: Result<T, E>) -> bool {
+    result.inspect_err(|error| eprintln!("desumnet-train: warning: {error}")).is_ok()
+}
+
+/// Keeps other runs out of a run's folder, and removes what a killed one was writing.
+fn lock(folder: &Path) -> Result<File, Box<dyn Error>> {
+    let unusable = |e: std::io::Error| format!("{} can't be written: {e}; give another --run", folder.display());
+    let file = File::create(folder.join("lock")).map_err(unusable)?;
+    if file.try_lock().is_err() {
+        return Err(format!("another run uses {}; wait for its end, or give another --run", folder.display()).into());
     }
+    for entry in folder.read_dir().map_err(unusable)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with(WRITING) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+    Ok(file)
 }
 
 /// Progress of an epoch: a bar on a terminal, a line a minute elsewhere.
 struct Meter {
     bar: ProgressBar,
+    began: Instant,
+    /// Clips that an earlier process has seen.
+    before: usize,
     said: std::cell::Cell<Instant>,
 }
 
 impl Meter {
-    fn new(epoch: usize, of: usize) -> Result<Self, Box<dyn Error>> {
-        let style =
-            ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} clips  {msg}  {per_sec}  {eta} left")?;
+    fn new(epoch: usize, of: usize, before: usize) -> Result<Self, Box<dyn Error>> {
+        let style = ProgressStyle::with_template("{prefix} {wide_bar} {pos}/{len} clips  {msg}  {eta} left")?;
         let bar = ProgressBar::new(0).with_style(style).with_prefix(format!("epoch {epoch}/{of}"));
-        Ok(Self { bar, said: Instant::now().into() })
+        bar.set_position(before as u64);
+        bar.reset_eta();
+        let now = Instant::now();
+        Ok(Self { bar, began: now, before, said: now.into() })
     }
 
-    fn show(&self, step: &Step) {
+    /// Clips a second so far.
+    fn show(&self, step: &Step) -> f64 {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let rate = (step.clips - self.before) as f64 / seconds.max(1e-9);
         self.bar.set_length(step.of as u64);
         self.bar.set_position(step.clips as u64);
-        self.bar.set_message(format!("loss {:.3} accuracy {:.3}", step.loss, step.accuracy));
+        let message = format!("loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", step.loss, step.accuracy);
         if self.bar.is_hidden() && self.said.get().elapsed() > Duration::from_secs(60) {
             self.said.set(Instant::now());
-            let (per_second, left) = (self.bar.per_sec(), self.bar.eta().as_secs());
-            let (clips, of, loss) = (step.clips, step.of, step.loss);
-            eprintln!(
-                "{}: {clips}/{of} clips  loss {loss:.3}  {per_second:.1} clips/s  {left} s left",
-                self.bar.prefix()
-            );
+            let left = (step.of - step.clips) as f64 / rate;
+            eprintln!("{}: {}/{} clips  {message}  {left:.0} s left", self.bar.prefix(), step.clips, step.of);
         }
+        self.bar.set_message(message);
+        rate
     }
 
     /// Seconds that the epoch took.
     fn finish(&self) -> f64 {
         self.bar.finish_and_clear();
-        self.bar.elapsed().as_secs_f64()
+        self.began.elapsed().as_secs_f64()
     }
 }
 
@@ -250,7 +302,7 @@ pub fn made_by(verb: &str) -> serde_json::Value {
 }
 
 /// The name of a model's file, and where that came from: for the provenance of what is made from it.
-pub fn origin(path: &Path, model: &gstdesumnet::network::Model) -> serde_json::Value {
+pub fn origin(path: &Path, model: &Model) -> serde_json::Value {
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     serde_json::json!({ "file": name, "provenance": model.header.provenance })
 }

@@ -196,8 +196,8 @@ impl Clips {
     ) -> Result<Self, ComposeError> {
         // What no clip is to blame for is said once.
         render::filter(settings)?;
-        let own = source::read(data)?.training;
-        let others = others.map(source::read).transpose()?.map(|split| split.training);
+        let own = source::read(data)?.whole();
+        let others = others.map(source::read).transpose()?.map(source::Split::whole);
         let listings = [(Some(&own), true), (others.as_ref(), false)];
         let files: Vec<_> = listings
             .into_iter()
@@ -315,7 +315,7 @@ fn name_of(topic: &str, number: u32) -> String {
 /// # Errors
 /// [`ComposeError::Exists`], [`ComposeError::Source`]
 pub fn refuse_existing(data: &Path, output: &Path, settings: &Settings) -> Result<(), ComposeError> {
-    let topics = source::read(data)?.training.categories;
+    let topics = source::read(data)?.whole().categories;
     let mut paths = topics.iter().flat_map(|topic| {
         (1..=settings.per_category).map(move |number| output.join(topic).join(name_of(topic, number) + ".mp4"))
     });

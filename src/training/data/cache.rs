@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::{
     clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     decode::{DecodeError, Segments},
+    network::tensors::WRITING,
     segmenter::Stride,
 };
 
@@ -132,7 +133,7 @@ impl Cache {
             return Ok(Stored::new(path, index));
         }
         let unwritable = |source| CacheError::Unwritable { path: path.clone(), source };
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder).map_err(unwritable)?;
+        let mut file = tempfile::Builder::new().prefix(WRITING).tempfile_in(&self.folder).map_err(unwritable)?;
         let mut index = Index { source, chunks: Vec::new(), pixels: PixelSums::default() };
         let (mut offset, mut seen) = (0, 0);
         let name = video.to_string_lossy();

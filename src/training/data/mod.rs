@@ -141,21 +141,6 @@ impl Dataset {
         Ok(Self { categories: listing.categories, videos, broken })
     }
 
-    /// The same videos, their categories numbered as in `expected`.
-    ///
-    /// # Errors
-    /// [`DataError::Category`] if one is not among the expected.
-    pub fn numbered_as(mut self, expected: &[String]) -> Result<Self, DataError> {
-        for video in &mut self.videos {
-            let name = &self.categories[video.category];
-            video.category = expected
-                .iter()
-                .position(|known| known == name)
-                .ok_or_else(|| DataError::Category { category: name.clone(), known: expected.join(", ") })?;
-        }
-        Ok(Self { categories: expected.to_vec(), ..self })
-    }
-
     /// Mean and standard deviation of the pixels, RGB, 0..255, over every tenth frame.
     pub fn pixel_statistics(&self) -> ([f64; 3], [f64; 3]) {
         let mut all = cache::PixelSums::default();

@@ -12,18 +12,24 @@ use thiserror::Error;
 /// Why a listing can't be used.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    #[error("{path} can't be read: {source}; {remedy}", remedy = FORMS)]
+    #[error("{path} can't be read: {source}; {FORMS}")]
     Unreadable { path: PathBuf, source: std::io::Error },
-    #[error("{path} holds no videos; {remedy}", remedy = FORMS)]
+    #[error("{path} holds no videos; {FORMS}")]
     Empty { path: PathBuf },
-    #[error("{path}: the category `{category}` has no videos; add some or remove it")]
+    #[error("{path}: the category `{category}` has no videos to train on; add some or remove it")]
     EmptyCategory { path: PathBuf, category: String },
+    #[error("{path} holds no videos for training; mark some rows with the split `train`")]
+    NoTraining { path: PathBuf },
     #[error("{path} has only the category `{category}`; a network learns to tell at least two apart: add another")]
     OneCategory { path: PathBuf, category: String },
     #[error("{path}, line {line}: {reason}")]
     Line { path: PathBuf, line: u64, reason: String },
-    #[error("{path}: {} in training and in validation, which would measure memory; put it into one of them", group)]
-    SharedGroup { path: PathBuf, group: String },
+    #[error(
+        "{group} of {category} is in training and in validation, which would measure memory; leave it out of one of them"
+    )]
+    SharedGroup { group: String, category: String },
+    #[error("{path} can't be read: {source}; --split-list takes one of UCF101's own lists, with the others beside it")]
+    List { path: PathBuf, source: std::io::Error },
     #[error("{path} has the categories {found:?}, {expected:?} are needed; use the same names in both")]
     Categories { path: PathBuf, found: Vec<String>, expected: Vec<String> },
 }
@@ -37,7 +43,7 @@ pub struct Item {
     pub path: PathBuf,
     /// Number of its category in [`Listing::categories`].
     pub category: usize,
-    /// Videos of one group (cuts of one recording) must not be split. UCF101's `gNN`; else the video alone.
+    /// Videos of one group (cuts of one recording) must not be split. UCF101's `gNN`; else the file's path.
     pub group: String,
 }
 
@@ -69,7 +75,8 @@ fn folder(path: &Path) -> Result<Split, SourceError> {
     for folder in entries(path)?.into_iter().filter(|entry| entry.is_dir()) {
         let category = name_of(&folder);
         // What other tools leave beside the videos, as `compose` does, is no video.
-        let videos: Vec<PathBuf> = entries(&folder)?.into_iter().filter(|file| !is_sidecar(file)).collect();
+        let videos: Vec<PathBuf> =
+            entries(&folder)?.into_iter().filter(|file| file.is_file() && !is_sidecar(file)).collect();
         if videos.is_empty() {
             return Err(SourceError::EmptyCategory { path: path.into(), category });
         }
@@ -77,11 +84,15 @@ fn folder(path: &Path) -> Result<Split, SourceError> {
         listing.items.extend(videos.into_iter().map(|path| Item { group: group_of(&path), path, category: number }));
         listing.categories.push(category);
     }
-    Ok(Split { training: listing.checked(path)?, validation: None })
+    if listing.items.is_empty() {
+        return Err(SourceError::Empty { path: path.into() });
+    }
+    Ok(Split { training: listing, validation: None })
 }
 
 fn is_sidecar(path: &Path) -> bool {
-    path.extension().is_some_and(|e| ["json", "txt", "csv", "md"].iter().any(|known| e.eq_ignore_ascii_case(known)))
+    const KNOWN: [&str; 10] = ["json", "txt", "csv", "md", "srt", "vtt", "jpg", "png", "db", "ini"];
+    path.extension().is_some_and(|extension| KNOWN.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 #[derive(Deserialize)]
@@ -107,8 +118,10 @@ fn manifest(path: &Path) -> Result<Split, SourceError> {
             wrong(line, format!("{e}; the columns are path,category,split and perhaps group"))
         })?;
         let line = rows.len() as u64 + 2;
-        if row.category.is_empty() {
-            return Err(wrong(line, format!("{} has no category; give it one", row.path.display())));
+        // Categories name folders and files.
+        if row.category.is_empty() || row.category.contains('/') || row.category.starts_with('.') {
+            let (video, category) = (row.path.display(), &row.category);
+            return Err(wrong(line, format!("{video} has the category `{category}`; give it a name without slashes")));
         }
         let validates = match row.split.as_str() {
             "" | "train" | "training" => false,
@@ -127,7 +140,10 @@ fn manifest(path: &Path) -> Result<Split, SourceError> {
         let part = if validates { &mut validation } else { &mut training };
         part.push(Item { path: file, category, group });
     }
-    split(path, categories, training, validation)
+    if training.is_empty() && validation.is_empty() {
+        return Err(SourceError::Empty { path: path.into() });
+    }
+    split(categories, training, validation)
 }
 
 /// UCF101: `videos/<Category>/<video>`, split by an official list such as `trainlist01.txt`; beside it stand `classInd.txt` with
@@ -170,45 +186,53 @@ pub fn ucf101(videos: &Path, train_list: &Path) -> Result<Split, SourceError> {
             .collect()
     };
     let training = read_list(train_list)?;
-    let test_list = beside.join(name_of(train_list).replace("train", "test"));
-    let validation = if test_list != train_list { read_list(&test_list)? } else { Vec::new() };
-    split(train_list, categories, training, validation)
+    let validation = read_list(&beside.join(name_of(train_list).replace("train", "test")))?;
+    split(categories, training, validation)
 }
 
-fn split(
-    path: &Path,
-    categories: Vec<String>,
-    training: Vec<Item>,
-    validation: Vec<Item>,
-) -> Result<Split, SourceError> {
-    let key = |item: &Item| (item.category, item.group.clone());
-    let trained: BTreeSet<_> = training.iter().map(key).collect();
-    if let Some(shared) = validation.iter().find(|item| trained.contains(&key(item))) {
-        let group = format!("group {} of {} is", shared.group, categories[shared.category]);
-        return Err(SourceError::SharedGroup { path: path.into(), group });
+fn split(categories: Vec<String>, training: Vec<Item>, validation: Vec<Item>) -> Result<Split, SourceError> {
+    let training = Listing { categories: categories.clone(), items: training };
+    let validation = (!validation.is_empty()).then_some(Listing { categories, items: validation });
+    if let Some(validation) = &validation {
+        training.shares_nothing_with(validation)?;
     }
-    let validation = (!validation.is_empty()).then(|| Listing { categories: categories.clone(), items: validation });
-    Ok(Split { training: Listing { categories, items: training }.checked(path)?, validation })
+    Ok(Split { training, validation })
+}
+
+impl Split {
+    /// All of its videos.
+    pub fn whole(mut self) -> Listing {
+        self.training.items.extend(self.validation.into_iter().flat_map(|listing| listing.items));
+        self.training
+    }
 }
 
 impl Listing {
-    fn checked(self, path: &Path) -> Result<Self, SourceError> {
-        if self.items.is_empty() {
-            return Err(SourceError::Empty { path: path.into() });
+    /// # Errors
+    /// [`SourceError::SharedGroup`] if videos of one group and category are in both.
+    pub fn shares_nothing_with(&self, other: &Self) -> Result<(), SourceError> {
+        let key = |listing: &Self, item: &Item| (listing.categories[item.category].clone(), item.group.clone());
+        let ours: BTreeSet<_> = self.items.iter().map(|item| key(self, item)).collect();
+        match other.items.iter().map(|item| key(other, item)).find(|key| ours.contains(key)) {
+            Some((category, group)) => Err(SourceError::SharedGroup { group, category }),
+            None => Ok(()),
         }
-        for (number, category) in self.categories.iter().enumerate() {
-            if self.items.iter().all(|item| item.category != number) {
-                return Err(SourceError::EmptyCategory { path: path.into(), category: category.clone() });
-            }
-        }
-        Ok(self)
     }
 
+    /// Whether a network can learn from them.
+    ///
     /// # Errors
-    /// [`SourceError::OneCategory`]: there is nothing to tell apart.
-    pub fn several_categories(self, path: &Path) -> Result<Self, SourceError> {
-        match self.categories.as_slice() {
-            [only] => Err(SourceError::OneCategory { path: path.into(), category: only.clone() }),
+    /// [`SourceError`]: no videos, a category without one, or only one category, so that there is nothing to tell apart.
+    pub fn for_training(self, path: &Path) -> Result<Self, SourceError> {
+        if self.items.is_empty() {
+            return Err(SourceError::NoTraining { path: path.into() });
+        }
+        let without = |&(number, _): &(usize, &String)| self.items.iter().all(|item| item.category != number);
+        match (self.categories.iter().enumerate().find(without), self.categories.as_slice()) {
+            (Some((_, category)), _) => {
+                Err(SourceError::EmptyCategory { path: path.into(), category: category.clone() })
+            }
+            (None, [only]) => Err(SourceError::OneCategory { path: path.into(), category: only.clone() }),
             _ => Ok(self),
         }
     }
@@ -253,7 +277,7 @@ impl Listing {
     }
 }
 
-/// `gNN` of UCF101's `v_<Category>_gNN_cMM`; else the whole name.
+/// `gNN` of UCF101's `v_<Category>_gNN_cMM`; else the whole path.
 fn group_of(path: &Path) -> String {
     let name = name_of(path);
     let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
@@ -263,7 +287,7 @@ fn group_of(path: &Path) -> String {
     let mut parts = stem.rsplit('_');
     match (parts.next(), parts.next()) {
         (Some(clip), Some(group)) if stem.starts_with("v_") && number(clip, 'c') && number(group, 'g') => group.into(),
-        _ => name,
+        _ => path.display().to_string(),
     }
 }
 

@@ -59,7 +59,7 @@ pub struct EpochMetrics {
     pub validation: Option<Validation>,
     /// Training clips a second.
     pub clips_per_second: f64,
-    /// Time that the epoch took, validation included.
+    /// Time that the epoch took, without validation.
     pub seconds: f64,
 }
 
