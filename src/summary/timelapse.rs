@@ -1,7 +1,7 @@
 //! Live time-lapses: of each segment, some frames are kept, the more the more it matters.
 
 /// Least share of the even allotment that a segment gets, however little it matters.
-const FLOOR: f64 = 0.25;
+pub const FLOOR: f64 = 0.25;
 /// Segments over which a total that strayed is brought back.
 const REPAY: f64 = 8.0;
 
