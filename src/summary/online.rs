@@ -1,0 +1,498 @@
+//! Live skims that look a little ahead: each segment is kept or dropped a bounded time after it came.
+//!
+//! The decision is that of a small offline skim. Over the segments that are seen but undecided, the clips are laid that are worth
+//! most at a price for time: the importance of what a clip shows, less the price of all the time that it takes. Only the first
+//! segment's fate is settled by it; the next segment brings a new look. What follows from the price:
+//!
+//! - **Budget.** The price is the importance that a segment must have for the time left to suffice: of a minute to come, taken to
+//!   be like what has gone by, and of what is seen already. It falls as time is left over, to nothing where a whole minute's
+//!   worth is, and rises until the clips that are laid can be paid for.
+//! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, cost time and show nothing of worth, and
+//!   each clip costs [`EDGE`] besides: a dip too short to pay for another clip's is played through, and a spark is no clip.
+//! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
+//!
+//! Times are ns. Importance may be on any scale from 0 up, rank or score: only its order and proportions within the stream count.
+
+use std::collections::VecDeque;
+
+/// Time over which what is left of the budget is spent, ns.
+const HORIZON: f64 = 60e9;
+/// What a clip costs besides its time, as time at its price, ns.
+pub const EDGE: f64 = 0.25e9;
+
+/// How a stream is cut. The look-ahead should hold the shortest clip at least.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Share of the time to keep, in (0, 1]; 1 keeps everything.
+    pub ratio: f64,
+    /// Of any stretch this long, and of the stream so far where it is shorter, at most `ratio` and one clip is kept.
+    pub window: u64,
+    /// A segment is decided with the first one that ends this much after it, or at the end of the stream.
+    pub look_ahead: u64,
+    /// Shortest clip, but for one that the end of the stream cuts, or `max_clip` before a long segment.
+    pub min_clip: u64,
+    /// Longest clip, but for one of a single segment that is longer.
+    pub max_clip: u64,
+    /// Kept of what comes before an important moment, and after it; part of the clip.
+    pub pre_roll: u64,
+    pub post_roll: u64,
+    /// Least time between two clips.
+    pub merge_gap: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let second = 1_000_000_000;
+        Self {
+            ratio: 0.2,
+            window: 300 * second,
+            look_ahead: 10 * second,
+            min_clip: 2 * second,
+            max_clip: 15 * second,
+            pre_roll: second / 2,
+            post_roll: second / 2,
+            merge_gap: second,
+        }
+    }
+}
+
+/// A segment that came.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Segment {
+    pub start: u64,
+    /// Over 0.
+    pub duration: u64,
+    /// At least 0.
+    pub importance: f64,
+}
+
+/// What becomes of a segment.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Decision {
+    pub segment: Segment,
+    pub keep: bool,
+}
+
+/// What is being done since when, in decided time.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    keeping: bool,
+    /// Time of its segments so far.
+    time: u64,
+}
+
+/// Decides segment by segment, in their order.
+#[derive(Debug)]
+pub struct Online {
+    settings: Settings,
+    /// Seen, not decided.
+    ahead: VecDeque<Segment>,
+    /// Time of the segments in `ahead`.
+    ahead_time: u64,
+    /// Decided, the latest `window` of them.
+    past: VecDeque<Decision>,
+    past_time: u64,
+    kept_time: u64,
+    run: Run,
+}
+
+impl Online {
+    /// Nothing is seen yet.
+    pub fn new(settings: Settings) -> Self {
+        // As if the last clip had ended long enough ago.
+        let run = Run { keeping: false, time: settings.merge_gap };
+        Self { settings, ahead: VecDeque::new(), ahead_time: 0, past: VecDeque::new(), past_time: 0, kept_time: 0, run }
+    }
+
+    /// A segment comes; the decisions that are due.
+    pub fn push(&mut self, segment: Segment) -> Vec<Decision> {
+        self.ahead.push_back(segment);
+        self.ahead_time += segment.duration;
+        let mut due = Vec::new();
+        while self.ahead.front().is_some_and(|first| self.ahead_time - first.duration >= self.settings.look_ahead) {
+            due.extend(self.decide(false));
+        }
+        due
+    }
+
+    /// The stream ends; the decisions that are left.
+    pub fn finish(&mut self) -> Vec<Decision> {
+        std::iter::from_fn(|| self.decide(true)).collect()
+    }
+
+    /// Settles the first segment. `last`: nothing comes after the ones that are seen.
+    fn decide(&mut self, last: bool) -> Option<Decision> {
+        let segment = *self.ahead.front()?;
+        let keep = self.keeps_first(last);
+        self.ahead.pop_front();
+        self.ahead_time -= segment.duration;
+        let before = if self.run.keeping == keep { self.run.time } else { 0 };
+        self.run = Run { keeping: keep, time: before + segment.duration };
+        let decision = Decision { segment, keep };
+        self.past.push_back(decision);
+        self.past_time += segment.duration;
+        self.kept_time += if keep { segment.duration } else { 0 };
+        // What reaches into the window stays whole: rather a little too much is counted than too little.
+        while self.past.front().is_some_and(|first| self.past_time - first.segment.duration >= self.settings.window) {
+            if let Some(gone) = self.past.pop_front() {
+                self.past_time -= gone.segment.duration;
+                self.kept_time -= if gone.keep { gone.segment.duration } else { 0 };
+            }
+        }
+        Some(decision)
+    }
+
+    /// Time left of the budget, before the first undecided segment.
+    fn left(&self) -> f64 {
+        self.settings.ratio * self.past_time.min(self.settings.window) as f64 - self.kept_time as f64
+    }
+
+    fn keeps_first(&self, last: bool) -> bool {
+        if self.settings.ratio >= 1.0 {
+            return true;
+        }
+        let base = self.price(last);
+        let mut higher: Vec<f64> =
+            self.ahead.iter().map(|s| s.importance).filter(|&importance| importance > base).collect();
+        higher.sort_by(f64::total_cmp);
+        let mut layouts = std::iter::once(base).chain(higher).map(|price| self.lay(price, last));
+        // At the highest price nothing begins but what can't be helped.
+        layouts.find(|clips| self.can_pay(clips)).is_some_and(|clips| clips.first().is_some_and(|clip| clip.0 == 0))
+    }
+
+    /// The importance that makes a segment worth its time.
+    fn price(&self, last: bool) -> f64 {
+        let future = if last { 0.0 } else { (HORIZON - self.ahead_time as f64).max(0.0) };
+        // Before anything is decided, what is seen stands for what comes.
+        let known = (self.past_time + self.ahead_time) as f64;
+        let past = self.past.iter().map(|decision| decision.segment);
+        let mut weighed: Vec<(f64, f64)> = past
+            .map(|s| (s.importance, s.duration as f64 * future / known))
+            .chain(self.ahead.iter().map(|s| (s.importance, s.duration as f64 * (1.0 + future / known))))
+            .collect();
+        weighed.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let coming = self.ahead_time as f64 + future;
+        let mut room = self.left() + self.settings.ratio * coming;
+        let enough = weighed.iter().find(|(_, time)| {
+            room -= time;
+            room < 0.0
+        });
+        let spare = self.left() / (self.settings.ratio * coming.max(HORIZON));
+        enough.map_or(0.0, |&(importance, _)| importance) * (1.0 - spare.clamp(0.0, 1.0))
+    }
+
+    /// Whether each clip, numbers of its first and its end among the undecided, begins with something left of the budget.
+    fn can_pay(&self, clips: &[(usize, usize)]) -> bool {
+        let mut left = self.left();
+        let mut at = 0;
+        let time = |from: usize, to: usize| self.ahead.range(from..to).map(|s| s.duration as f64).sum::<f64>();
+        clips.iter().all(|&(first, end)| {
+            left += self.settings.ratio * time(at, first);
+            let goes_on = first == 0 && self.run.keeping;
+            let pays = left >= 0.0 || goes_on;
+            left -= (1.0 - self.settings.ratio) * time(first, end);
+            at = end;
+            pays
+        })
+    }
+
+    /// The clips in the undecided segments that are worth most at this price: numbers of the first segment of each, and of the
+    /// one that it ends before.
+    fn lay(&self, price: f64, last: bool) -> Vec<(usize, usize)> {
+        let look = Look::new(self, price, last);
+        let count = self.ahead.len();
+        // From the back: the most that clips from each segment on are worth, and the first of them.
+        let mut best: Vec<(f64, Option<(usize, usize)>)> = vec![(0.0, None); count + 1];
+        let follows = |end: usize, best: &[(f64, _)]| best.get(look.next(end)).map_or(0.0, |best| best.0);
+        for first in (0..count).rev() {
+            best[first] = best[first + 1];
+            for end in first + 1..=count {
+                let sum = look.worth(first, end, 0).map(|worth| worth + follows(end, &best));
+                if sum.is_some_and(|sum| sum > best[first].0) {
+                    best[first] = (sum.unwrap_or_default(), Some((first, end)));
+                }
+            }
+        }
+        let mut clips = Vec::new();
+        let mut place = if self.run.keeping {
+            // The clip that plays goes on to its best end, which may be here; so it is where no end is allowed.
+            let sums =
+                (0..=count).filter_map(|end| Some((look.worth(0, end, self.run.time)? + follows(end, &best), end)));
+            let end = sums.reduce(|a, b| if b.0 > a.0 { b } else { a }).map_or(0, |(_, end)| end);
+            clips.extend((end > 0).then_some((0, end)));
+            look.next(end)
+        } else {
+            look.ends.partition_point(|&end| end + self.run.time < self.settings.merge_gap)
+        };
+        while let Some((first, end)) = best.get(place).and_then(|best| best.1) {
+            clips.push((first, end));
+            place = look.next(end);
+        }
+        clips
+    }
+}
+
+/// The undecided segments, as seen at a price.
+struct Look<'a> {
+    settings: &'a Settings,
+    price: f64,
+    last: bool,
+    /// Time from the first segment's start to each segment's start, and to the end of all.
+    ends: Vec<u64>,
+    /// Importance times time, likewise.
+    worths: Vec<f64>,
+    /// Of the segment before the first.
+    importance_before: f64,
+}
+
+impl<'a> Look<'a> {
+    fn new(online: &'a Online, price: f64, last: bool) -> Self {
+        let (mut ends, mut worths) = (vec![0], vec![0.0]);
+        for (i, segment) in online.ahead.iter().enumerate() {
+            ends.push(ends[i] + segment.duration);
+            worths.push(worths[i] + segment.importance * segment.duration as f64);
+        }
+        let importance_before = online.past.back().map_or(0.0, |decision| decision.segment.importance);
+        Self { settings: &online.settings, price, last, ends, worths, importance_before }
+    }
+
+    /// Where the next clip may begin after one that ended here; between two there is a segment at least.
+    fn next(&self, end: usize) -> usize {
+        (end + 1).max(self.ends.partition_point(|&at| at < self.ends[end] + self.settings.merge_gap))
+    }
+
+    /// Worth of a clip from segment `first` to the one before `end`, of which `before` has been kept already; `None` if it may not
+    /// end there.
+    fn worth(&self, first: usize, end: usize, before: u64) -> Option<f64> {
+        let Settings { min_clip, max_clip, pre_roll, post_roll, .. } = *self.settings;
+        let time = self.ends[end] - self.ends[first];
+        let begun = before > 0;
+        let too_long = before + time > max_clip && (begun || end > first + 1);
+        // One that reaches the last segment seen may go on.
+        let open = end + 1 == self.ends.len() && (begun || !self.last);
+        if too_long || (before + time < min_clip && !open) {
+            return None;
+        }
+        let start = self.ends[first] as f64 - before as f64;
+        let to = self.ends[end] as f64 - post_roll as f64;
+        // Of what has been kept, only the end, which shows nothing if the clip ends here, makes a difference.
+        let from = if begun { (start + pre_roll as f64).max(-(post_roll as f64)) } else { start + pre_roll as f64 };
+        let shown = if to > from { self.worth_until(to) - self.worth_until(from) } else { 0.0 };
+        let edge = if begun { 0.0 } else { EDGE };
+        Some(shown - self.price * (time as f64 + edge))
+    }
+
+    /// Importance times time from the first segment's start until `place`; negative before it.
+    fn worth_until(&self, place: f64) -> f64 {
+        let i = self.ends.partition_point(|&end| end as f64 <= place);
+        if i == 0 {
+            return place * self.importance_before;
+        }
+        match (self.ends.get(i), self.worths.get(i)) {
+            (Some(&end), Some(worth)) => {
+                let share = (place - self.ends[i - 1] as f64) / (end - self.ends[i - 1]) as f64;
+                self.worths[i - 1] + (worth - self.worths[i - 1]) * share
+            }
+            _ => self.worths[i - 1],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::summary::{
+        choose::{Choice, value},
+        shot_scores::{Scored, score_shots},
+    };
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    /// Importance of 139 s of a street camera's video in segments of 1.6 s, by the model that comes with the plugin.
+    const STREET: [f64; 88] = [
+        0.90, 0.94, 0.93, 0.97, 0.31, 0.64, 0.57, 0.46, 0.45, 0.48, 0.47, 0.26, 0.76, 0.95, 0.61, 0.13, 0.06, 0.07,
+        0.04, 0.05, 0.10, 0.09, 0.03, 0.02, 0.01, 0.11, 0.12, 0.14, 0.81, 0.89, 0.91, 0.69, 0.28, 0.24, 0.19, 0.16,
+        0.20, 0.30, 0.40, 0.35, 0.51, 0.41, 0.27, 0.70, 0.86, 0.99, 0.80, 0.66, 0.23, 0.18, 0.22, 0.21, 0.29, 0.15,
+        0.74, 0.96, 0.98, 0.82, 0.62, 0.59, 0.36, 0.32, 0.39, 0.44, 0.52, 0.37, 0.43, 0.60, 0.38, 0.49, 0.56, 0.53,
+        0.54, 0.55, 0.65, 0.84, 0.85, 0.34, 0.68, 0.73, 0.71, 0.77, 0.78, 0.72, 0.63, 0.79, 0.88, 0.87,
+    ];
+
+    /// No rolls, so that what is kept is what is chosen.
+    fn bare(ratio: f64) -> Settings {
+        Settings { ratio, pre_roll: 0, post_roll: 0, ..Settings::default() }
+    }
+
+    fn row(importance: impl IntoIterator<Item = f64>, duration: u64) -> Vec<Segment> {
+        let segment = |(i, importance)| Segment { start: i as u64 * duration, duration, importance };
+        importance.into_iter().enumerate().map(segment).collect()
+    }
+
+    fn decide(settings: Settings, segments: &[Segment]) -> Vec<Decision> {
+        let mut online = Online::new(settings);
+        let mut decisions: Vec<Decision> = segments.iter().flat_map(|&segment| online.push(segment)).collect();
+        decisions.extend(online.finish());
+        decisions
+    }
+
+    fn kept(settings: Settings, segments: &[Segment]) -> Vec<usize> {
+        let decisions = decide(settings, segments);
+        (0..decisions.len()).filter(|&i| decisions[i].keep).collect()
+    }
+
+    /// Importance that is kept, as a share of what the best shots of 4 s show: within the budget, or within the time that is kept
+    /// where that is more.
+    fn caught(settings: Settings, segments: &[Segment]) -> f64 {
+        let scored: Vec<Scored> = segments
+            .iter()
+            .map(|s| Scored { start_ns: s.start, duration_ns: s.duration, score: s.importance })
+            .collect();
+        let kept = kept(settings, segments);
+        let time: u64 = kept.iter().map(|&i| segments[i].duration).sum();
+        let whole: u64 = segments.iter().map(|s| s.duration).sum();
+        let shot = 4 * SECOND;
+        let shots = (0..whole).step_by(shot as usize).map(|start| (start, shot.min(whole - start)));
+        let shots = score_shots(&shots.collect::<Vec<_>>(), &scored);
+        let budget = time.max((settings.ratio * whole as f64) as u64);
+        value(&scored, &kept) / value(&shots, &Choice::Knapsack.of(&shots, budget))
+    }
+
+    /// The mean over eight streams of two to six minutes, half a second a segment, drawn by `next` from the generator and the last
+    /// importance.
+    fn caught_of(ratio: f64, next: impl Fn(&mut StdRng, f64) -> f64) -> f64 {
+        let of = |seed: u64| {
+            let mut rng = StdRng::seed_from_u64(seed);
+            let mut last = 0.2;
+            let segments = (0..240 + 60 * seed).map(|_| {
+                last = next(&mut rng, last);
+                last
+            });
+            caught(bare(ratio), &row(segments.collect::<Vec<_>>(), SECOND / 2))
+        };
+        (0..8).map(of).sum::<f64>() / 8.0
+    }
+
+    #[test]
+    fn it_catches_most_of_what_an_offline_skim_does() {
+        let noise = caught_of(0.2, |rng, _| rng.random());
+        // A burst lasts 4 s on average and comes every 25 s.
+        let bursts = caught_of(0.2, |rng, last| {
+            let goes_on = rng.random_bool(if last >= 0.6 { 0.875 } else { 0.02 });
+            if goes_on { rng.random_range(0.6..1.0) } else { rng.random_range(0.0..0.3) }
+        });
+        // It wanders within its range about once in 20 s: what is the peak of its minutes shows only after them.
+        let smooth =
+            caught_of(0.2, |rng, last| (last + rng.random_range(-0.2..0.2) - 0.05 * (last - 0.5)).clamp(0.0, 1.0));
+        let street = caught(bare(0.2), &row(STREET, SECOND * 8 / 5));
+        let all = [noise, bursts, smooth, street];
+        println!("caught of noise, bursts, a smooth stream and a street camera's: {all:.3?}");
+        assert!(noise >= 0.9 && bursts >= 0.9 && street >= 0.9 && smooth >= 0.8, "{all:.3?}");
+    }
+
+    #[test]
+    fn a_great_moment_is_kept_whole_with_what_leads_to_it() {
+        let segments = row(
+            (0..240).map(|i| if (150..158).contains(&i) { 1.0 } else { f64::from(i * 37 % 101) / 200.0 }),
+            SECOND / 2,
+        );
+        let kept = kept(Settings::default(), &segments);
+        assert!((149..159).all(|i| kept.contains(&i)), "{kept:?}");
+    }
+
+    #[test]
+    fn a_short_dip_is_played_through() {
+        let importance = |i: usize| match i {
+            100..=105 | 107..=112 => 1.0,
+            _ => (i * 37 % 101) as f64 / 500.0,
+        };
+        let settings = Settings { min_clip: 3 * SECOND, ..bare(0.2) };
+        let kept = kept(settings, &row((0..160).map(importance), SECOND / 2));
+        assert!((100..113).all(|i| kept.contains(&i)), "{kept:?}");
+    }
+
+    #[test]
+    fn where_all_is_alike_the_ratio_is_kept_all_the_same() {
+        let kept = kept(bare(0.2), &row(vec![0.5; 1200], SECOND / 2)).len();
+        assert!((200..=250).contains(&kept), "{kept}");
+        assert_eq!(decide(bare(1.0), &row(vec![0.5; 90], SECOND / 2)).iter().filter(|d| d.keep).count(), 90);
+    }
+
+    prop_compose! {
+        fn some_settings()(
+            ratio in 0.05f64..0.95, window in 5u64..60, look_ahead in 0u64..12, min_clip in 0u64..30, rest in 15u64..70,
+            rolls in (0u64..10, 0u64..10), merge_gap in 0u64..20,
+        ) -> Settings {
+            let tenth = SECOND / 10;
+            Settings {
+                ratio,
+                window: window * SECOND,
+                look_ahead: look_ahead * SECOND,
+                min_clip: min_clip * tenth,
+                // With room for one segment more than the shortest clip.
+                max_clip: (min_clip + rest) * tenth,
+                pre_roll: rolls.0 * tenth,
+                post_roll: rolls.1 * tenth,
+                merge_gap: merge_gap * tenth,
+            }
+        }
+    }
+
+    prop_compose! {
+        fn some_segments()(of in prop::collection::vec((SECOND / 5..SECOND * 3 / 2, 0.0f64..1.0), 1..80)) -> Vec<Segment> {
+            let mut end = 0;
+            of.into_iter().map(|(duration, importance)| {
+                end += duration;
+                Segment { start: end - duration, duration, importance }
+            }).collect()
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_segment_is_decided_once_in_order_and_in_time(settings in some_settings(), segments in some_segments()) {
+            let mut online = Online::new(settings);
+            let mut decided = Vec::new();
+            for (i, &segment) in segments.iter().enumerate() {
+                decided.extend(online.push(segment).into_iter().map(|decision| decision.segment));
+                let end = segment.start + segment.duration;
+                let due = segments[..=i].iter().filter(|s| s.start + s.duration + settings.look_ahead <= end).count();
+                prop_assert_eq!(decided.len(), due);
+            }
+            decided.extend(online.finish().into_iter().map(|decision| decision.segment));
+            prop_assert_eq!(decided, segments);
+        }
+
+        #[test]
+        fn no_stretch_is_overspent_by_more_than_a_clip(settings in some_settings(), segments in some_segments()) {
+            let decisions = decide(settings, &segments);
+            for (i, until) in segments.iter().enumerate() {
+                let end = until.start + until.duration;
+                let from = end.saturating_sub(settings.window);
+                let kept: u64 = decisions[..=i].iter().filter(|d| d.keep).map(|d| {
+                    (d.segment.start + d.segment.duration).saturating_sub(d.segment.start.max(from))
+                }).sum();
+                let budget = settings.ratio * settings.window.min(end) as f64;
+                prop_assert!(kept as f64 <= budget + settings.max_clip as f64 + 1.0);
+            }
+        }
+
+        #[test]
+        fn clips_are_neither_too_short_nor_too_long_nor_too_close(settings in some_settings(), segments in some_segments()) {
+            let decisions = decide(settings, &segments);
+            let runs: Vec<(bool, u64)> = decisions
+                .chunk_by(|a, b| a.keep == b.keep)
+                .map(|run| (run[0].keep, run.iter().map(|d| d.segment.duration).sum()))
+                .collect();
+            for (i, &(keep, time)) in runs.iter().enumerate() {
+                let (first, last) = (i == 0, i + 1 == runs.len());
+                if keep {
+                    prop_assert!(time <= settings.max_clip, "{runs:?}");
+                    prop_assert!(last || time >= settings.min_clip, "{runs:?}");
+                } else {
+                    prop_assert!(first || last || time >= settings.merge_gap, "{runs:?}");
+                }
+            }
+        }
+    }
+}
