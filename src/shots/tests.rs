@@ -139,7 +139,7 @@ fn frames_without_timestamps_count_by_the_spacing() {
 #[test]
 fn what_follows_a_reset_starts_a_shot_and_numbers_go_on() {
     let mut detector = Detector::new(SMALL, Limits::default(), 40 * MS);
-    let mut push = |detector: &mut Detector, number, time| detector.push(&Frame::new(scene(number, 0)), Some(time));
+    let push = |detector: &mut Detector, number, time| detector.push(&Frame::new(scene(number, 0)), Some(time));
     for i in 0..20 {
         let expected = (i == 0).then_some(Start { frame: 0, pts: Some(0), change: Change::First });
         assert_eq!(push(&mut detector, 1, i * 40 * MS), expected);
