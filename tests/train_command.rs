@@ -237,7 +237,7 @@ fn bad_input_is_refused_with_a_remedy() {
     }
     // One video in all but the other category.
     fs::create_dir_all(place.path("alone/only")).unwrap();
-    fs::copy(place.path("videos/calm/smpte.mp4"), place.path("alone/only/v.mp4")).unwrap();
+    fs::copy(place.path("videos/calm/smpte75.mp4"), place.path("alone/only/v.mp4")).unwrap();
     let said = place.run("pretrain --data alone --output m.safetensors");
     assert!(!said.ok && said.err.contains("only the category `only`"), "{}", said.err);
 }

@@ -155,7 +155,7 @@ fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let wider = Start::Scratch { widths: [5, 8, 8, 16, 16, 64, 64], fc6: Fc6::Shared };
     let error = refused(&set, &wider, "", &path);
     assert!(error.contains("[4,8,8,16,16,64,64]"), "{error}");
-    std::fs::remove_file(folder.path().join("videos/calm/smpte.mp4")).unwrap();
+    std::fs::remove_file(folder.path().join("videos/calm/smpte75.mp4")).unwrap();
     let fewer = open(&folder.path().join("videos"), &folder.path().join("cache"));
     let error = trainer(&fewer, &SCRATCH, &settings("")).resume(&path).unwrap_err();
     assert!(matches!(error, CheckpointError::OtherData { .. }), "{error}");

@@ -214,10 +214,10 @@ fn frames_are_decoded_once_and_again_when_the_video_changes_or_the_file_is_damag
     assert_eq!(open(&videos, &cache).fingerprint(), fingerprint);
     assert!(fs::read(torn).unwrap() == whole);
 
-    render(&videos.join("calm/smpte.mp4"), "snow", 40);
+    render(&videos.join("calm/smpte75.mp4"), "snow", 40);
     let changed = open(&videos, &cache);
     assert_ne!(changed.fingerprint(), fingerprint);
-    assert_eq!(changed.videos[1].path.file_name().unwrap(), "smpte.mp4");
+    assert_eq!(changed.videos[1].path.file_name().unwrap(), "smpte75.mp4");
     assert_eq!(changed.videos[1].stored.frames(), 40);
 }
 

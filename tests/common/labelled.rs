@@ -9,7 +9,7 @@ use super::render;
 /// Folders `calm` and `wild` with three videos of 24 frames each, the same at every run; and a file that is no category.
 pub fn render_labelled(folder: &Path) {
     for (category, patterns) in
-        [("calm", ["smpte", "solid-color", "gradient"]), ("wild", ["checkers-4", "zone-plate", "ball"])]
+        [("calm", ["smpte75", "solid-color", "gradient"]), ("wild", ["checkers-4", "zone-plate", "ball"])]
     {
         let videos = folder.join(category);
         std::fs::create_dir_all(&videos).unwrap();
