@@ -26,6 +26,7 @@ pub mod segmenter;
 pub mod shots;
 pub mod summary;
 pub mod training;
+pub mod whole_file;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();

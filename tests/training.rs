@@ -91,7 +91,7 @@ fn a_small_network_learns_two_kinds_and_is_refined_by_what_it_knows() {
     // 24 frames are two segments, the second short.
     assert_eq!((found.videos, found.clips), (6, 12));
     assert_eq!(found.confusion, [[15, 0], [0, 15]]);
-    assert_eq!(found.per_category["wild"]["videos"], 3);
+    assert_eq!(found.per_category["wild"].videos, 3);
 
     // A set with the labels exchanged: nothing is likely to be of its video's category.
     let mut wrong = open(&folder.path().join("videos"), &folder.path().join("cache"));

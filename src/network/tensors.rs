@@ -3,27 +3,18 @@
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
-    io::Write,
-    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use safetensors::Dtype;
 use tch::{Kind, Tensor};
 
-/// How the names of files begin that are not whole yet.
-pub const WRITING: &str = ".writing-";
+use crate::whole_file;
 
 /// Writes a file, whole or not at all: what was there before stays if it fails. The reason if it does.
 pub fn write(path: &Path, tensors: BTreeMap<String, Stored>, metadata: HashMap<String, String>) -> Result<(), String> {
-    let failed = |e: std::io::Error| e.to_string();
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(WRITING).tempfile_in(folder).map_err(failed)?;
-    file.write_all(&bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
-    // Temporary files are private; this one is for everyone.
-    file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(failed)?;
-    file.persist(path).map(drop).map_err(|e| failed(e.error))
+    whole_file::write(path, &bytes).map_err(|e| e.to_string())
 }
 
 /// A tensor on its way into the file.

@@ -1,6 +1,8 @@
 //! The paper's protocol (section 4): a video's category is the one with the highest mean prediction over 10 of its segments,
 //! drawn at random; accuracy is the mean over five such draws.
 
+use std::collections::BTreeMap;
+
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 use serde::Serialize;
 use tch::{Kind, TchError};
@@ -54,7 +56,7 @@ pub struct Accuracy {
     /// Segments of the videos that were named.
     pub clips: usize,
     /// [`OfCategory`] by name.
-    pub per_category: serde_json::Map<String, serde_json::Value>,
+    pub per_category: BTreeMap<String, OfCategory>,
     /// Videos by their category (row) and the one they were named (column), over all draws.
     pub confusion: Vec<Vec<u32>>,
 }
@@ -129,7 +131,7 @@ pub fn measure(
             video_accuracy: share(f64::from(confusion[c][c]), named as usize),
             clip_accuracy: share(clips_of[c].0 as f64, clips_of[c].1),
         };
-        (name.clone(), serde_json::json!(of))
+        (name.clone(), of)
     });
     let (hits, clips) = clips_of.iter().fold((0, 0), |(h, s), (hits, seen)| (h + hits, s + seen));
     Ok(Accuracy {

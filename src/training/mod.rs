@@ -20,6 +20,9 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+/// Share of videos that may be broken; with more, nothing is done.
+const BROKEN_LIMIT: f64 = 0.05;
+
 /// A seed of its own for each purpose and number.
 fn mix(seed: u64, purpose: u64, number: u64) -> u64 {
     let mut x = seed.wrapping_add(purpose.wrapping_mul(0x9E37_79B9_7F4A_7C15)).wrapping_add(number << 20);

@@ -49,7 +49,6 @@ pub enum Start<'a> {
 /// What a finished step tells.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
-    pub epoch: usize,
     /// Steps of the run so far.
     pub steps: u64,
     /// Clips seen in this epoch so far, and in all of it.
@@ -254,10 +253,7 @@ impl<'a> Trainer<'a> {
                 }
                 let (steps, accuracy) = (progress.steps, progress.right / clips);
                 let clips = progress.clips;
-                after_step(
-                    self,
-                    Step { epoch, steps, clips, of, learning_rate, step_loss: loss, loss: mean, accuracy },
-                );
+                after_step(self, Step { steps, clips, of, learning_rate, step_loss: loss, loss: mean, accuracy });
             }
             Ok(())
         })?;

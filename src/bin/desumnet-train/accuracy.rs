@@ -65,12 +65,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
                 found.video_accuracy.mean, found.video_accuracy.std
             );
             println!("{:>6.3}           of {} segments", found.clip_accuracy, found.clips);
-            for (category, of) in found.per_category.iter().filter(|(_, of)| of["videos"] != 0) {
-                println!(
-                    "{:>6.3}           of {} videos of {category}",
-                    of["video_accuracy"].as_f64().unwrap_or(f64::NAN),
-                    of["videos"]
-                );
+            for (category, of) in &found.per_category {
+                if let Some(share) = of.video_accuracy {
+                    println!("{share:>6.3}           of {} videos of {category}", of.videos);
+                }
             }
         }
     }

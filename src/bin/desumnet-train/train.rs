@@ -9,7 +9,7 @@ use std::{
 
 use gstdesumnet::{
     clip::CROP,
-    network::{Device, Model, Network, Precision, tensors::WRITING},
+    network::{Device, Model, Network, Precision},
     training::{
         accuracy,
         data::Dataset,
@@ -18,6 +18,7 @@ use gstdesumnet::{
         settings::Settings,
         trainer::{Start, Step, Trainer},
     },
+    whole_file::WRITING,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Kind;

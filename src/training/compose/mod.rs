@@ -18,13 +18,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::{
+    BROKEN_LIMIT,
     data::source::{self, SourceError},
     in_parallel,
 };
 use crate::decode::DecodeError;
-
-/// Share of clips that may be broken before nothing is made.
-const BROKEN_LIMIT: f64 = 0.05;
 
 /// What the videos are to be; the flags of `desumnet-train compose`.
 #[derive(Clone, Debug, clap::Args)]

@@ -21,8 +21,8 @@ use thiserror::Error;
 use crate::{
     clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     decode::{DecodeError, Segments},
-    network::tensors::WRITING,
     segmenter::Stride,
+    whole_file::WRITING,
 };
 
 /// The last bytes of a whole file; the number is the version of the format and of what the pixels are.

@@ -15,11 +15,8 @@ use thiserror::Error;
 pub use cache::{Cache, CacheError, Stored};
 pub use source::{Item, Listing, SourceError};
 
-use super::in_parallel;
+use super::{BROKEN_LIMIT, in_parallel};
 use crate::clip::{Clip, FRAMES};
-
-/// Share of videos that may be broken before the run stops.
-const BROKEN_LIMIT: f64 = 0.05;
 
 /// Why a data set can't be used.
 #[derive(Debug, Error)]

@@ -9,15 +9,14 @@ mod curves;
 mod events;
 
 use std::{
-    fs::{self, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::whole_file;
 use events::EventFile;
 
 /// Name of the table in the run's folder.
@@ -154,13 +153,13 @@ impl RunLog {
         let mut writer = csv::Writer::from_writer(Vec::new());
         let rows = self.rows.iter().try_for_each(|row| writer.serialize(row)).map_err(io::Error::from);
         let table = rows.and_then(|()| writer.into_inner().map_err(csv::IntoInnerError::into_error));
-        table.and_then(|table| replace(&path, &table)).map_err(unwritable(&path))
+        table.and_then(|table| whole_file::write(&path, &table)).map_err(unwritable(&path))
     }
 
     fn write_curves(&self) -> Result<(), LogError> {
         let path = self.folder.join(CURVES);
         let picture = curves::svg(&self.rows).map_err(|e| io::Error::other(e.to_string()));
-        picture.and_then(|picture| replace(&path, picture.as_bytes())).map_err(unwritable(&path))
+        picture.and_then(|picture| whole_file::write(&path, picture.as_bytes())).map_err(unwritable(&path))
     }
 }
 
@@ -176,16 +175,6 @@ fn read(path: &Path, epochs: usize) -> Result<Vec<Row>, LogError> {
     let mut rows = rows.map_err(|e| unreadable(e.to_string()))?;
     rows.retain(|row| row.epoch <= epochs);
     Ok(rows)
-}
-
-/// Puts a file in the place of the one that was there, whole or not at all, for everyone whom the umask allows.
-fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn unwritable(path: &Path) -> impl Fn(io::Error) -> LogError {
