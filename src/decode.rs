@@ -1,13 +1,21 @@
 //! Video files and URIs in, decoded pictures out: for the binaries. The element gets its pictures from its pipeline.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
     clip::{ClipError, Frame, Geometry, Scaler, nominal_spacing},
+    frame_rate::FrameRate,
     segmenter::{Input, Segment, Segmenter, Stride},
+    shots::Track,
 };
 
 /// Why a video can't be read.
@@ -31,12 +39,35 @@ pub enum DecodeError {
 
 /// A decoded picture with its times, ns.
 pub struct Picture {
+    /// Time in the video: 0 is where it begins to play, whatever its container counts from.
     pub pts: Option<u64>,
     pub duration: Option<u64>,
     sample: gst::Sample,
 }
 
 impl Picture {
+    fn of(sample: gst::Sample) -> Self {
+        let (buffer, segment) = (sample.buffer(), sample.segment());
+        let pts = buffer.and_then(|b| b.pts()).map(|pts| {
+            let segment = segment.and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+            segment.and_then(|segment| segment.to_stream_time(pts)).unwrap_or(pts).nseconds()
+        });
+        let duration = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds);
+        Self { pts, duration, sample }
+    }
+
+    /// The rate in its caps.
+    pub fn frame_rate(&self) -> Option<FrameRate> {
+        let fraction = self.sample.caps()?.structure(0)?.get::<gst::Fraction>("framerate").ok()?;
+        let (numerator, denominator) = (fraction.numer().try_into().ok()?, fraction.denom().try_into().ok()?);
+        Some(FrameRate { numerator, denominator })
+    }
+
+    /// The pixels with the caps that describe them.
+    pub fn sample(&self) -> &gst::Sample {
+        &self.sample
+    }
+
     /// The pixels, as the decoder's (or its filter's) caps describe them.
     pub fn into_buffer(self) -> Option<gst::Buffer> {
         self.sample.buffer_owned()
@@ -50,6 +81,7 @@ pub struct Decoder {
     sink: gst_app::AppSink,
     geometry: Geometry,
     scaler: Option<(gst::Caps, Scaler)>,
+    sound: Arc<AtomicBool>,
 }
 
 /// The URI of a path, or the URI itself.
@@ -98,7 +130,13 @@ impl Decoder {
             target = filter.static_pad("sink").ok_or_else(|| broken("the filter takes nothing in".into()))?;
         }
         let unlinked = target.downgrade();
+        let sound = Arc::new(AtomicBool::new(false));
+        let has_sound = sound.clone();
         source.connect_pad_added(move |_, pad| {
+            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+            if caps.structure(0).is_some_and(|caps| caps.name().starts_with("audio/")) {
+                has_sound.store(true, Ordering::Relaxed);
+            }
             // Only the first video stream fits; that none did is seen when all pads are there.
             if !target.is_linked() {
                 let _ = pad.link(&target);
@@ -112,7 +150,7 @@ impl Decoder {
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
             }
         });
-        let decoder = Self { video: video.into(), pipeline, sink, geometry: Geometry::PAPER, scaler: None };
+        let decoder = Self { video: video.into(), pipeline, sink, geometry: Geometry::PAPER, scaler: None, sound };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
         }
@@ -124,6 +162,11 @@ impl Decoder {
         self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds)
     }
 
+    /// Whether the video has a sound track; known with the first picture.
+    pub fn has_sound(&self) -> bool {
+        self.sound.load(Ordering::Relaxed)
+    }
+
     /// The next picture; `None` at the end.
     ///
     /// # Errors
@@ -131,10 +174,7 @@ impl Decoder {
     pub fn next_picture(&mut self) -> Result<Option<Picture>, DecodeError> {
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                let buffer = sample.buffer();
-                let pts = buffer.and_then(|b| b.pts()).map(gst::ClockTime::nseconds);
-                let duration = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds);
-                return Ok(Some(Picture { pts, duration, sample }));
+                return Ok(Some(Picture::of(sample)));
             }
             if let Some(error) = self.failure() {
                 return Err(error);
@@ -191,6 +231,8 @@ pub struct Segments {
     caps: Option<gst::Caps>,
     /// Cut short by the frame that waits.
     waiting: Option<Picture>,
+    frame_rate: Option<FrameRate>,
+    shots: Option<Track>,
 }
 
 impl Segments {
@@ -201,12 +243,36 @@ impl Segments {
     pub fn open(video: &str, stride: Stride, geometry: Geometry) -> Result<Self, DecodeError> {
         let mut decoder = Decoder::open(video)?;
         decoder.geometry = geometry;
-        Ok(Self { decoder, segmenter: Segmenter::new(stride, geometry), caps: None, waiting: None })
+        let segmenter = Segmenter::new(stride, geometry);
+        Ok(Self { decoder, segmenter, caps: None, waiting: None, frame_rate: None, shots: None })
+    }
+
+    /// The same, and finds shots in the frames that are sampled.
+    #[must_use]
+    pub fn with_shots(self) -> Self {
+        let track = Track::new(self.decoder.geometry);
+        Self { shots: Some(track), ..self }
+    }
+
+    /// Start and duration, ns, of every shot of a video that ends at `end`, ns: after the last segment, and only
+    /// [`Self::with_shots`].
+    pub fn take_shots(&mut self, end: u64) -> Vec<(u64, u64)> {
+        self.shots.take().map(|track| track.finish(end)).unwrap_or_default()
     }
 
     /// Length of the video, ns, where the file tells it.
     pub fn duration(&self) -> Option<u64> {
         self.decoder.duration()
+    }
+
+    /// Of the first picture: known with the first segment.
+    pub fn frame_rate(&self) -> Option<FrameRate> {
+        self.frame_rate
+    }
+
+    /// Whether the video has a sound track: known with the first segment.
+    pub fn has_sound(&self) -> bool {
+        self.decoder.has_sound()
     }
 
     fn advance(&mut self) -> Result<Option<Segment>, DecodeError> {
@@ -226,11 +292,15 @@ impl Segments {
                 return Ok(Some(segment));
             }
             if new_caps {
+                self.frame_rate = self.frame_rate.or(picture.frame_rate());
                 self.caps = picture.sample.caps_owned();
                 let info = self.caps.as_ref().and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
                 self.segmenter.set_nominal_spacing(info.as_ref().map_or(0, nominal_spacing));
             }
             let frame = if self.segmenter.samples_next() { Some(self.decoder.scale(&picture)?) } else { None };
+            if let (Some(shots), Some(frame)) = (&mut self.shots, &frame) {
+                shots.push(frame, picture.pts);
+            }
             let input = Input { pts: picture.pts, duration: picture.duration, frame };
             if let (_, Some(segment)) = self.segmenter.push(input) {
                 return Ok(Some(segment));

@@ -10,10 +10,12 @@
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
 pub mod clip;
+pub mod cut;
 pub mod decode;
 pub mod elements;
 pub mod engine;
 pub mod evaluation;
+pub mod frame_rate;
 pub mod importance;
 pub mod meta;
 pub mod models;
@@ -22,8 +24,10 @@ pub mod nick;
 pub mod offline;
 pub mod pending;
 pub mod report;
+pub mod score_cache;
 pub mod segmenter;
 pub mod shots;
+pub mod stills;
 pub mod summary;
 pub mod training;
 pub mod whole_file;

@@ -3,16 +3,20 @@
 use std::{collections::VecDeque, path::PathBuf, sync::mpsc};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
     decode::{DecodeError, Segments},
     engine::{Category, Engine, Request, RunningMean, Score, ScoreError, UnknownCategory},
+    frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},
     segmenter::{Segment, Stride},
-    summary::quantile,
+    summary::{
+        quantile,
+        shot_scores::{Scored, score_shots},
+    },
 };
 
 /// Segments whose mean prediction names a video's category (paper, section 4).
@@ -31,6 +35,8 @@ pub struct Options {
     pub form: Form,
     pub aggregation: Aggregation,
     pub stride: Stride,
+    /// Every how many segments one is scored, at least 1.
+    pub interval: u64,
 }
 
 /// Why a video got no scores.
@@ -47,10 +53,10 @@ pub enum OfflineError {
 }
 
 /// A segment's scores; field names as in the JSON document.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SegmentScores {
     pub index: u64,
-    /// PTS of the first frame, ns; of the one before plus its duration where frames carry no PTS.
+    /// Time of the first frame in the video, ns; the end of the segment before where frames carry no time.
     pub start_ns: u64,
     pub duration_ns: u64,
     /// Frame scores aggregated, at least 0.
@@ -65,17 +71,36 @@ pub struct SegmentScores {
     pub frame_scores: Vec<f32>,
     /// The segment was short and its last frame repeated.
     pub padded: bool,
+    /// Not scored itself, by the interval: it has the scores of the one before.
+    pub carried: bool,
 }
 
 /// A video's scores; field names as in the JSON document.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoScores {
     pub video: String,
     pub model: String,
     pub category: String,
     /// Mean probability of the category: over the segments drawn to choose it, or over all where it was named.
     pub confidence: f32,
+    /// From 0 to the end of the last frame, ns.
+    pub duration_ns: u64,
+    /// As a fraction, `30000/1001`; `0/1` where frames come at no fixed rate.
+    pub frame_rate: FrameRate,
+    /// It has a sound track.
+    pub sound: bool,
     pub segments: Vec<SegmentScores>,
+    /// In the order of time, one after the other; a shot's score is the mean of its segments'.
+    pub shots: Vec<Scored>,
+}
+
+impl VideoScores {
+    /// The segments as what skims and time-lapses are chosen by.
+    pub fn scored(&self) -> Vec<Scored> {
+        let scored =
+            |s: &SegmentScores| Scored { start_ns: s.start_ns, duration_ns: s.duration_ns, score: s.score.into() };
+        self.segments.iter().map(scored).collect()
+    }
 }
 
 /// How far a run is: which pass of how many, and the time in the video, ns, of all (0 = unknown).
@@ -108,28 +133,44 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let request = Request { category: Category::Fixed(number), form: options.form, aggregation: options.aggregation };
     let mut segments: Vec<SegmentScores> = Vec::new();
     let mut waiting = VecDeque::new();
-    let mut take = |segment: Segment, answer: mpsc::Receiver<Result<Score, ScoreError>>| {
-        let score = answer.recv().unwrap_or_else(|_| Err(ScoreError::stopped()))?;
-        let after_last = segments.last().map_or(0, |last: &SegmentScores| last.start_ns + last.duration_ns);
-        segments.push(SegmentScores {
-            index: segment.index,
-            start_ns: segment.start.unwrap_or(after_last),
-            duration_ns: segment.duration,
-            score: score.score,
-            importance: 0.0,
-            category: categories[score.category].clone(),
-            confidence: score.confidence,
-            frame_scores: score.frame_scores,
-            padded: segment.padded,
-        });
+    let mut take = |segment: Segment, answer: Option<mpsc::Receiver<Result<Score, ScoreError>>>| {
+        let last = segments.last();
+        let after_last = last.map_or(0, |last| last.start_ns + last.duration_ns);
+        let mut scores = match (answer, last) {
+            (None, Some(last)) => SegmentScores { carried: true, ..last.clone() },
+            (answer, _) => {
+                let answer = answer.and_then(|answer| answer.recv().ok());
+                let score = answer.unwrap_or_else(|| Err(ScoreError::stopped()))?;
+                SegmentScores {
+                    index: 0,
+                    start_ns: 0,
+                    duration_ns: 0,
+                    score: score.score,
+                    importance: 0.0,
+                    category: categories[score.category].clone(),
+                    confidence: score.confidence,
+                    frame_scores: score.frame_scores,
+                    padded: false,
+                    carried: false,
+                }
+            }
+        };
+        scores.index = segment.index;
+        scores.start_ns = segment.start.unwrap_or(after_last);
+        scores.duration_ns = segment.duration;
+        scores.padded = segment.padded;
+        segments.push(scores);
         Ok::<_, ScoreError>(())
     };
-    let mut source = Segments::open(video, options.stride, engine.clip)?;
+    let mut source = Segments::open(video, options.stride, engine.clip)?.with_shots();
     while let Some(segment) = source.next().transpose()? {
         let duration = source.duration().unwrap_or(0);
         progress(Progress { pass: passes, passes, position: segment.start.unwrap_or(0), duration });
-        let (sender, answer) = mpsc::channel();
-        engine.submit(segment.clip.centre_crop(), request.clone(), Box::new(move |score| drop(sender.send(score))));
+        let answer = segment.index.is_multiple_of(options.interval).then(|| {
+            let (sender, answer) = mpsc::channel();
+            engine.submit(segment.clip.centre_crop(), request.clone(), Box::new(move |score| drop(sender.send(score))));
+            answer
+        });
         waiting.push_back((segment, answer));
         if waiting.len() > AHEAD
             && let Some((segment, answer)) = waiting.pop_front()
@@ -140,21 +181,29 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     for (segment, answer) in waiting {
         take(segment, answer)?;
     }
-    if segments.is_empty() {
-        return Err(DecodeError::Empty { video: video.into() }.into());
-    }
+    let Some(last) = segments.last() else { return Err(DecodeError::Empty { video: video.into() }.into()) };
+    let duration_ns = last.start_ns + last.duration_ns;
     let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();
     for (segment, importance) in segments.iter_mut().zip(quantile::ranks(&scores)) {
         segment.importance = importance;
     }
+    let shots = source.take_shots(duration_ns);
     let mean = segments.iter().map(|s| s.confidence).sum::<f32>() / segments.len() as f32;
-    Ok(VideoScores {
+    let mut scores = VideoScores {
         video: video.into(),
         model: options.model.display().to_string(),
         category: categories[number].clone(),
         confidence: confidence.unwrap_or(mean),
+        duration_ns,
+        frame_rate: source.frame_rate().unwrap_or(FrameRate { numerator: 0, denominator: 1 }),
+        sound: source.has_sound(),
         segments,
-    })
+        shots: Vec::new(),
+    };
+    // Of a video whose frames carry no time, the whole is one shot.
+    let shots = if shots.is_empty() { vec![(0, duration_ns)] } else { shots };
+    scores.shots = score_shots(&shots, &scores.scored());
+    Ok(scores)
 }
 
 /// The category with the highest mean prediction over 10 segments drawn at random, and that mean. The draw is the same

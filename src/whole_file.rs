@@ -1,20 +1,107 @@
-//! Files that are there whole or not at all: models, checkpoints, tables and pictures of a run.
+//! Files that are there whole or not at all: models, checkpoints, tables, videos.
 
-use std::{fs::Permissions, io::Write, os::unix::fs::PermissionsExt, path::Path};
+use std::{
+    fs::Permissions,
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 /// How the names of files begin that are not whole yet.
 pub const WRITING: &str = ".writing-";
+
+/// Files of this process that are not whole yet.
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes what is not whole yet, for a process that ends on a signal. What is being written is lost.
+pub fn discard() {
+    for path in unfinished().drain(..) {
+        // It may have been finished a moment ago, and is then no longer there by this name.
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+/// A place in the list of what is not whole yet.
+struct Listed(PathBuf);
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        unfinished().retain(|path| *path != self.0);
+    }
+}
+
+/// A file under a name of its own beside the one that it will have; gone when dropped unfinished.
+pub struct Unfinished {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+    listed: Listed,
+}
+
+impl Unfinished {
+    /// An empty file for `path`, in its folder and with its extension.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn new(path: &Path) -> std::io::Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+        // Temporary files are private; this one is for everyone whom the umask allows.
+        let everyone = Permissions::from_mode(0o666);
+        let mut making = tempfile::Builder::new();
+        let file = making.prefix(WRITING).suffix(&extension).permissions(everyone).tempfile_in(folder)?;
+        unfinished().push(file.path().into());
+        let listed = Listed(file.path().into());
+        Ok(Self { file, path: path.into(), listed })
+    }
+
+    /// Where it is written.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// Gives it its name, in place of what was there before.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn finish(self) -> std::io::Result<()> {
+        let Self { file, path, listed } = self;
+        file.as_file().sync_all()?;
+        let finished = file.persist(path);
+        drop(listed);
+        finished.map(drop).map_err(|e| e.error)
+    }
+}
 
 /// Writes a file; what was there before stays if it fails.
 ///
 /// # Errors
 /// What the system says.
 pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Temporary files are private; this one is for everyone whom the umask allows.
-    let everyone = Permissions::from_mode(0o666);
-    let mut file = tempfile::Builder::new().prefix(WRITING).permissions(everyone).tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map(drop).map_err(|e| e.error)
+    let mut file = Unfinished::new(path)?;
+    file.file.write_all(bytes)?;
+    file.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_dropped_unfinished_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("video.mp4");
+        write(&path, b"before").unwrap();
+        let half = Unfinished::new(&path).unwrap();
+        assert!(half.path().extension().is_some_and(|e| e == "mp4"));
+        let written = half.path().to_owned();
+        assert!(unfinished().contains(&written));
+        drop(half);
+        assert!(!written.exists() && !unfinished().contains(&written));
+        assert_eq!(std::fs::read(&path).unwrap(), b"before");
+    }
 }

@@ -9,8 +9,18 @@ use std::{
 
 use common::{failure, text};
 
+/// Runs it with no scores kept from before.
 fn desumnet(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).output().unwrap()
+    let cache = tempfile::tempdir().unwrap();
+    desumnet_with(cache.path(), arguments)
+}
+
+fn desumnet_with(cache: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).env("XDG_CACHE_HOME", cache).output().unwrap()
+}
+
+fn json(bytes: &[u8]) -> serde_json::Value {
+    serde_json::from_slice(bytes).unwrap()
 }
 
 #[test]
@@ -31,8 +41,7 @@ fn score_prints_one_json_document() {
         .map(|s| (s["index"].as_u64().unwrap(), s["duration_ns"].as_u64().unwrap(), s["padded"].as_bool().unwrap()))
         .collect();
     assert_eq!(facts, [(0, 640_000_000, false), (1, 640_000_000, false), (2, 320_000_000, true)]);
-    let starts: Vec<_> =
-        segments.iter().map(|s| s["start_ns"].as_u64().unwrap() - segments[0]["start_ns"].as_u64().unwrap()).collect();
+    let starts: Vec<_> = segments.iter().map(|s| s["start_ns"].as_u64().unwrap()).collect();
     assert_eq!(starts, [0, 640_000_000, 1_280_000_000]);
     let mut importance: Vec<_> = segments.iter().map(|s| s["importance"].as_f64().unwrap()).collect();
     importance.sort_by(f64::total_cmp);
@@ -47,6 +56,15 @@ fn score_prints_one_json_document() {
         assert!((mean / segment["score"].as_f64().unwrap() - 1.0).abs() < 1e-5);
         assert_eq!(segment["category"], auto["category"]);
     }
+    // What there is to know of the video; it has one shot, whose score is the mean over time.
+    let facts = ["duration_ns", "frame_rate", "sound"].map(|fact| auto[fact].clone());
+    assert_eq!(serde_json::json!(facts), serde_json::json!([1_600_000_000, "25/1", false]));
+    let scores = segments.iter().map(|s| s["score"].as_f64().unwrap() * s["duration_ns"].as_f64().unwrap());
+    let mean = scores.sum::<f64>() / 1.6e9;
+    let [shot] = auto["shots"].as_array().unwrap().as_slice() else { panic!("{}", auto["shots"]) };
+    assert_eq!([shot["start_ns"].as_u64(), shot["duration_ns"].as_u64()], [Some(0), Some(1_600_000_000)]);
+    // Scores are written in single precision.
+    assert!((shot["score"].as_f64().unwrap() / mean - 1.0).abs() < 1e-6);
     // A named category, and the forms: `weighted` is the probability times `logit`.
     let logit = score(&["--category", "sailing", "--importance", "logit"]);
     let weighted = score(&["--category", "sailing", "--importance", "weighted"]);
@@ -61,6 +79,83 @@ fn score_prints_one_json_document() {
         desumnet(&["score", text(&video), "--json", text(&file), "--model", text(&model), "--precision", "f32"]);
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     assert_eq!(serde_json::from_str::<serde_json::Value>(&std::fs::read_to_string(file).unwrap()).unwrap(), auto);
+}
+
+#[test]
+fn shots_are_told_to_the_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let (video, model) = (folder.path().join("cuts.mp4"), common::tiny_model(folder.path()));
+    common::scenes(&video, &[("red", 25), ("pinwheel", 40), ("blue", 15)]);
+    let output = desumnet(&["score", text(&video), "--json", "-", "--model", text(&model)]);
+    let scores = json(&output.stdout);
+    let shots: Vec<_> = scores["shots"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| [s["start_ns"].as_u64(), s["duration_ns"].as_u64()])
+        .collect();
+    let ms = |ms: u64| Some(ms * 1_000_000);
+    assert_eq!(shots, [[ms(0), ms(1_000)], [ms(1_000), ms(1_600)], [ms(2_600), ms(600)]]);
+}
+
+#[test]
+fn scores_are_kept_for_the_next_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let (video, copy) = (folder.path().join("ball.mp4"), folder.path().join("copy.mp4"));
+    let (model, cache) = (common::tiny_model(folder.path()), folder.path().join("cache"));
+    common::render(&video, "ball", 20);
+    let score = |video: &Path, more: &[&str]| {
+        let output =
+            desumnet_with(&cache, &[&["score", text(video), "--json", "-", "--model", text(&model)], more].concat());
+        (json(&output.stdout), String::from_utf8(output.stderr).unwrap())
+    };
+    let (first, said) = score(&video, &[]);
+    assert_eq!(said, "");
+    std::fs::copy(&video, &copy).unwrap();
+    let (mut again, said) = score(&copy, &[]);
+    assert!(said.contains("copy.mp4: scored before"), "{said}");
+    assert_eq!(again["video"], text(&copy));
+    again["video"] = first["video"].clone();
+    assert_eq!(again, first);
+    for other in [&["--no-cache"][..], &["--interval", "2"], &["--importance", "logit"]] {
+        assert_eq!(score(&video, other).1, "", "{other:?}");
+    }
+    // With an interval, the segment between has the scores of the one before, and says so.
+    let (every_second, _) = score(&video, &["--interval", "2"]);
+    let carried: Vec<_> = every_second["segments"].as_array().unwrap().iter().map(|s| s["carried"].clone()).collect();
+    assert_eq!(carried, [false, true]);
+    assert_eq!(every_second["segments"][1]["frame_scores"], first["segments"][0]["frame_scores"]);
+}
+
+#[test]
+fn several_videos_are_scored_and_a_broken_one_stops_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (videos, model, out) =
+        (folder.path().join("videos"), common::tiny_model(folder.path()), folder.path().join("out"));
+    std::fs::create_dir(&videos).unwrap();
+    for (name, pattern) in [("c.mp4", "ball"), ("a.MP4", "pinwheel")] {
+        common::render(&videos.join(name), pattern, 16);
+    }
+    std::fs::write(videos.join("b.mkv"), "no video").unwrap();
+    std::fs::write(videos.join("notes.txt"), "no video, and not taken for one").unwrap();
+    let output = desumnet(&["score", text(&videos), "--model", text(&model), "--stdout-format", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let lines: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|l| json(l.as_bytes())).collect();
+    let told: Vec<_> = lines.iter().map(|line| (line["video"].as_str().unwrap(), line["error"].is_string())).collect();
+    let names = ["a.MP4", "b.mkv", "c.mp4"].map(|name| videos.join(name));
+    assert_eq!(told, [(text(&names[0]), false), (text(&names[1]), true), (text(&names[2]), false)]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("b.mkv can't be decoded") && said.contains("1 of 3 videos failed: "), "{said}");
+    // As files, one each.
+    let output = desumnet(&["score", text(&names[0]), text(&names[2]), "--model", text(&model), "--json", text(&out)]);
+    assert!(output.status.success(), "{output:?}");
+    for (name, line) in [("a.json", &lines[0]), ("c.json", &lines[2])] {
+        assert_eq!(json(&std::fs::read(out.join(name)).unwrap()), *line);
+    }
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert!(failure(&desumnet(&["score", text(&empty)])).contains("empty holds no videos: give files by name"));
 }
 
 #[test]

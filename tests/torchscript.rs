@@ -241,6 +241,7 @@ fn whole_videos_are_scored_with_frame_scores_for_every_frame_of_a_clip() {
         form: Form::Weighted,
         aggregation: Aggregation::Mean,
         stride: Stride::Auto,
+        interval: 1,
     };
     let scores = offline::score(video.to_str().unwrap(), &options, |_| {}).unwrap();
     let facts: Vec<_> =

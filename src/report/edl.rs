@@ -51,9 +51,9 @@ pub fn text(summary: &Summary, drop_frame: bool) -> Result<String, EdlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{
-        FrameRate,
-        summary::tests::{SECOND, sample},
+    use crate::{
+        frame_rate::FrameRate,
+        report::summary::tests::{SECOND, sample},
     };
 
     #[test]

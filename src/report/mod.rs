@@ -16,4 +16,4 @@ pub mod page;
 mod summary;
 pub mod timecode;
 
-pub use summary::{FrameRate, Part, Segment, Shot, Summary};
+pub use summary::{Files, Part, Segment, Shot, Summary};

@@ -1,6 +1,8 @@
 //! A video's scores and what a skim takes of it: what every report tells.
 
-use std::{fmt, ops::Range};
+use std::ops::Range;
+
+use crate::{frame_rate::FrameRate, offline::VideoScores, summary::plan::Plan};
 
 /// A scored video. All times are ns since its beginning.
 #[derive(Clone, Debug)]
@@ -23,6 +25,13 @@ pub struct Summary {
     pub shots: Vec<Shot>,
     /// What the skim consists of.
     pub parts: Vec<Part>,
+}
+
+/// How a video and its skim are called and found: as in [`Summary`].
+pub struct Files {
+    pub name: String,
+    pub url: String,
+    pub skim_url: Option<String>,
 }
 
 /// A segment's score.
@@ -61,6 +70,49 @@ pub struct Part {
 }
 
 impl Summary {
+    /// Of a scored video and the plan of its skim, if it has one, at normal speed. A thumbnail for each of the shots, or none at all.
+    pub fn new(scores: &VideoScores, plan: Option<&Plan>, files: Files, thumbnails: Vec<Option<Vec<u8>>>) -> Self {
+        let mut output_start_ns = 0;
+        let parts = plan.map_or(&[][..], Plan::parts).iter().map(|part| {
+            let start = output_start_ns;
+            output_start_ns += part.duration_ns;
+            Part {
+                start_ns: part.start_ns,
+                duration_ns: part.duration_ns,
+                output_start_ns: start,
+                score: part.score as f32,
+            }
+        });
+        let parts: Vec<Part> = parts.collect();
+        let mut thumbnails = thumbnails.into_iter();
+        let shots = scores.shots.iter().map(|shot| Shot {
+            start_ns: shot.start_ns,
+            duration_ns: shot.duration_ns,
+            score: shot.score as f32,
+            chosen: parts.iter().any(|part| shot.shared_ns(part.span().start, part.span().end) > 0),
+            thumbnail: thumbnails.next().flatten(),
+        });
+        let segments = scores.segments.iter().map(|segment| Segment {
+            start_ns: segment.start_ns,
+            duration_ns: segment.duration_ns,
+            score: segment.score,
+            importance: segment.importance,
+        });
+        Self {
+            name: files.name,
+            url: files.url,
+            skim_url: files.skim_url,
+            duration_ns: scores.duration_ns,
+            frame_rate: scores.frame_rate,
+            sound: scores.sound,
+            category: scores.category.clone(),
+            confidence: scores.confidence,
+            segments: segments.collect(),
+            shots: shots.collect(),
+            parts,
+        }
+    }
+
     /// Mean importance of the segments in `span` (ns), weighted by their time in it; `None` where none is.
     pub fn importance(&self, span: Range<u64>) -> Option<f64> {
         let first = self.segments.partition_point(|s| s.start_ns + s.duration_ns <= span.start);
@@ -124,32 +176,8 @@ pub(super) struct Cut<'a> {
     pub record: Range<u64>,
 }
 
-/// Frames per second, as a fraction; 0/1 where they come at no fixed rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FrameRate {
-    pub numerator: u32,
-    /// At least 1.
-    pub denominator: u32,
-}
-
-impl FrameRate {
-    /// The frame that begins nearest to a time (ns).
-    pub fn frame(self, ns: u64) -> u64 {
-        let second = 1_000_000_000 * u128::from(self.denominator);
-        ((u128::from(ns) * u128::from(self.numerator) + second / 2) / second) as u64
-    }
-}
-
-impl fmt::Display for FrameRate {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}/{}", self.numerator, self.denominator)
-    }
-}
-
 #[cfg(test)]
 pub mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     pub const SECOND: u64 = 1_000_000_000;
@@ -210,28 +238,5 @@ pub mod tests {
         summary.parts = vec![part(19 * ms, 62 * ms), part(100 * ms, 19 * ms), part(1_000 * ms, 40 * ms)];
         let cuts: Vec<_> = summary.cuts().map(|cut| (cut.source, cut.record)).collect();
         assert_eq!(cuts, [(0..2, 0..2), (25..26, 2..3)]);
-    }
-
-    #[test]
-    fn the_nearest_frame_is_exact_for_an_hour_of_29_97() {
-        let rate = FrameRate { numerator: 30_000, denominator: 1_001 };
-        assert_eq!(rate.frame(3_600 * SECOND), 107_892);
-        assert_eq!((rate.frame(16_683_332), rate.frame(16_683_334)), (0, 1));
-        assert_eq!(FrameRate { numerator: 60, denominator: 1 }.frame(u64::MAX), 1_106_804_644_423);
-    }
-
-    proptest! {
-        /// A frame's timestamp, rounded either way as containers do, is that frame again.
-        #[test]
-        fn a_frame_is_found_by_its_timestamp(
-            numerator in 1_u32..300_000, denominator in 1_u32..2_000, frame in 0_u64..10_000_000, up in any::<bool>()
-        ) {
-            prop_assume!(numerator / denominator <= 1_000);
-            let rate = FrameRate { numerator, denominator };
-            let exact = u128::from(frame) * 1_000_000_000 * u128::from(denominator);
-            let ns = exact / u128::from(numerator) + u128::from(up);
-            prop_assume!(u64::try_from(ns).is_ok());
-            prop_assert_eq!(rate.frame(ns as u64), frame);
-        }
     }
 }

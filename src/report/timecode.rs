@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::FrameRate;
+use crate::frame_rate::FrameRate;
 
 /// Frames that a second is counted as, at most: a timecode has two digits for them.
 const MOST: u64 = 100;

@@ -17,12 +17,14 @@
 
 mod change;
 mod look;
+mod track;
 
 use std::collections::VecDeque;
 
 use crate::clip::{Frame, Geometry};
 use change::Seen;
 use look::Look;
+pub use track::Track;
 
 /// Frames that may follow a shot's first frame until it is reported: after so many, a frame is known to start none.
 /// As many as a clip of the paper's has, so that who waits for its score anyway waits no longer.

@@ -68,6 +68,20 @@ pub fn render(path: &Path, pattern: &str, frames: u32) {
     ));
 }
 
+/// Renders scenes one after the other, each a pattern and its frames, as [`render`] does.
+pub fn scenes(path: &Path, scenes: &[(&str, u32)]) {
+    let source = |(pattern, frames): &(&str, u32)| {
+        format!(
+            "videotestsrc pattern={pattern} num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 ! c. "
+        )
+    };
+    launch(&format!(
+        "concat name=c ! x264enc speed-preset=ultrafast threads=1 ! mp4mux ! filesink location={} {}",
+        path.display(),
+        scenes.iter().map(source).collect::<String>()
+    ));
+}
+
 /// Plays a pipeline to its end.
 pub fn launch(description: &str) {
     use gst::prelude::*;

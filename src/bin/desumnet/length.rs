@@ -1,0 +1,36 @@
+//! Lengths and shares as people write them.
+
+use std::time::Duration;
+
+/// `90`, `60s`, `1m30s`, `1h`, `500ms`
+pub fn length(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let length = seconds.map_or_else(|| humantime::parse_duration(text), Ok);
+    let length = length.map_err(|_| "write a length such as 60s, 1m30s or 1h".to_owned())?;
+    if length.is_zero() { Err("a length of 0 keeps nothing: give one over 0, such as 60s".into()) } else { Ok(length) }
+}
+
+/// `15%` or `0.15`
+pub fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = match text.strip_suffix('%') {
+        Some(percent) => percent.trim().parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    let in_range = ratio.ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
+    in_range.ok_or_else(|| "write a share over 0 and up to 1, such as 15% or 0.15".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_and_shares_are_read_as_people_write_them() {
+        let lengths = ["90", "1.5", "60s", "1m30s", "1h", "500ms"].map(|text| length(text).unwrap().as_millis());
+        assert_eq!(lengths, [90_000, 1_500, 60_000, 90_000, 3_600_000, 500]);
+        assert!(length("0s").unwrap_err().contains("keeps nothing"));
+        assert!(["", "-1", "soon", "1e30"].iter().all(|text| length(text).unwrap_err().contains("such as 60s")));
+        assert_eq!(["15%", "0.15", "100 %", "1"].map(|text| ratio(text).unwrap()), [0.15, 0.15, 1.0, 1.0]);
+        assert!(["0", "0%", "101%", "1.5", "-1", "x"].iter().all(|text| ratio(text).is_err()));
+    }
+}

@@ -1,0 +1,109 @@
+//! Scores of a video: the settings that all verbs share, progress, and the cache.
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
+
+use gstdesumnet::{
+    importance::{Aggregation, Form},
+    models,
+    network::{Device, Precision},
+    nick::nick,
+    offline::{self, Options, VideoScores},
+    score_cache::{Key, ScoreCache},
+    segmenter::Stride,
+};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+#[derive(clap::Args)]
+pub struct Scoring {
+    /// Model file, or TorchScript with its JSON file beside it [default: the one that comes with the plugin]
+    #[arg(long)]
+    model: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    /// auto, f32, bf16 or f16
+    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    precision: Precision,
+    /// Category to score for: auto, or a name of the model's
+    #[arg(long, default_value = "auto")]
+    category: String,
+    /// What is differentiated: weighted, logit or probability
+    #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
+    importance: Form,
+    /// How frame scores make a segment's: mean or max
+    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    aggregation: Aggregation,
+    /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
+    #[arg(long, default_value_t = 0)]
+    frame_stride: u32,
+    /// Score every n-th segment; those between have the scores of the one before
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
+    interval: u64,
+    /// Score anew, and keep no scores for the next time
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl Scoring {
+    fn options(&self) -> Result<Options, Box<dyn Error>> {
+        let model = self.model.clone().or_else(models::default_model);
+        Ok(Options {
+            model: model.ok_or(
+                "no model: models/desumnet.safetensors is neither in the source tree nor installed; give --model",
+            )?,
+            device: self.device,
+            precision: self.precision,
+            category: self.category.clone(),
+            form: self.importance,
+            aggregation: self.aggregation,
+            stride: Stride::from_setting(self.frame_stride),
+            interval: self.interval,
+        })
+    }
+
+    /// The video's scores, from the cache where they are there.
+    pub fn scores(&self, video: &str) -> Result<VideoScores, Box<dyn Error>> {
+        let options = self.options()?;
+        let path = Path::new(video);
+        // What can't be read through for a key is scored all the same, or says why it can't be.
+        let key = (!self.no_cache && path.is_file()).then(|| Key::new(path, &options).ok()).flatten();
+        let cache = ScoreCache::of_user();
+        if let Some(scores) = key.as_ref().and_then(|key| cache.load(key, video, &options.model)) {
+            eprintln!("{video}: scored before (--no-cache scores it anew)");
+            return Ok(scores);
+        }
+        let bar = bar();
+        let scores = offline::score(video, &options, |at| {
+            bar.set_prefix(if at.pass == at.passes { "scoring" } else { "finding the category" });
+            // The second pass has a speed of its own.
+            if at.position < bar.position() * MS {
+                bar.reset();
+            }
+            bar.set_length(at.duration.max(at.position) / MS);
+            bar.set_position(at.position / MS);
+        })?;
+        bar.finish_and_clear();
+        if let Some(Err(error)) = key.map(|key| cache.store(&key, &scores)) {
+            eprintln!(
+                "{video}: the scores can't be kept for the next time: {error}; check XDG_CACHE_HOME and the free disk space"
+            );
+        }
+        Ok(scores)
+    }
+}
+
+/// ns in a step of the progress bar.
+pub const MS: u64 = 1_000_000;
+
+/// Progress through a video, in ms, with how many times faster than it plays.
+pub fn bar() -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix} {wide_bar} {percent} %  {speed}  {eta} left").map(|style| {
+        style.with_key("speed", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+            let _ = write!(out, "{:.1}x", state.per_sec() / 1e3);
+        })
+    });
+    ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}

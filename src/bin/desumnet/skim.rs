@@ -1,0 +1,112 @@
+//! `desumnet skim`: the moments that matter most, at normal speed.
+
+use std::{error::Error, time::Duration};
+
+use clap::{ArgGroup, ValueEnum};
+use gstdesumnet::{
+    offline::VideoScores,
+    stills::stills,
+    summary::{
+        choose::Choice,
+        cluster::clusters,
+        offline::skim,
+        plan::Plan,
+        shot_scores::{Scored, at_least},
+    },
+};
+
+use crate::{
+    inputs::Inputs,
+    length::{length, ratio},
+    reports::{Kind, Reports},
+    scoring::Scoring,
+    summarise::Output,
+};
+
+/// How shots are chosen.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Choose {
+    /// By falling score, as in the paper
+    Greedy,
+    /// So that the scores of what plays come to the most
+    Knapsack,
+    /// By falling score, but shots that look alike wait for each other
+    Diverse,
+}
+
+/// Cuts the shots that matter most out of a video, with their sound
+///
+/// Scores are kept for the next time: another length of the same video is cut at once.
+#[derive(clap::Args)]
+#[command(group = ArgGroup::new("how-long").required(true).args(["length", "ratio", "plan"]))]
+pub struct Args {
+    #[command(flatten)]
+    inputs: Inputs,
+    /// Longest the skim may be: 60s, 1m30s
+    #[arg(long, value_parser = length)]
+    length: Option<Duration>,
+    /// Largest share of the video: 15% or 0.15
+    #[arg(long, value_parser = ratio)]
+    ratio: Option<f64>,
+    /// How shots are chosen
+    #[arg(long, value_enum, default_value_t = Choose::Greedy)]
+    choose: Choose,
+    /// Shortest part: shorter shots are joined to their neighbours
+    #[arg(long, default_value = "2s", value_parser = length)]
+    min_clip: Duration,
+    /// Leave the sound out
+    #[arg(long)]
+    no_sound: bool,
+    /// Write these beside the skim
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "KIND,..", conflicts_with = "plan")]
+    report: Vec<Kind>,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    scoring: Scoring,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let choose = |scores: &VideoScores| args.plan(scores);
+    args.output.of_each("skim", &args.inputs, &args.scoring, !args.no_sound, choose, |made| {
+        let Some(scores) = made.scores.as_ref().filter(|_| !args.report.is_empty()) else { return Ok(()) };
+        let reports = Reports { kinds: &args.report, scores, plan: Some(&made.plan), skim: Some(&made.output) };
+        reports.write(&made.output)
+    })
+}
+
+impl Args {
+    fn plan(&self, scores: &VideoScores) -> Result<Plan, Box<dyn Error>> {
+        let asked = match (self.length, self.ratio) {
+            (Some(length), _) => length.as_nanos() as u64,
+            (None, ratio) => (scores.duration_ns as f64 * ratio.unwrap_or(1.0)) as u64,
+        };
+        let whole = asked >= scores.duration_ns;
+        if whole {
+            eprintln!("{} is no longer than that: all of it is taken", scores.video);
+        }
+        // Frames are not cut: what is taken may come out longer by one.
+        let rate = scores.frame_rate;
+        let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
+        let room = if whole { asked } else { asked.saturating_sub(frame.min(asked / 2)) };
+        let shots = at_least(scores.shots.clone(), self.min_clip.as_nanos() as u64);
+        let alike;
+        let choice = match self.choose {
+            Choose::Greedy => Choice::Greedy,
+            Choose::Knapsack => Choice::Knapsack,
+            Choose::Diverse => {
+                alike = alike_shots(&scores.video, &shots, room)?;
+                Choice::Diverse(&alike)
+            }
+        };
+        Ok(skim(&shots, &scores.scored(), room, choice)?)
+    }
+}
+
+/// Shots by what they look like: as many kinds as the skim has room for shots of the usual length.
+fn alike_shots(video: &str, shots: &[Scored], room: u64) -> Result<Vec<usize>, Box<dyn Error>> {
+    let middles: Vec<u64> = shots.iter().map(|shot| shot.start_ns + shot.duration_ns / 2).collect();
+    let layouts: Vec<Vec<f32>> = stills(video, &middles)?.into_iter().map(|still| still.layout).collect();
+    let usual = shots.iter().map(|shot| shot.duration_ns).sum::<u64>() / shots.len().max(1) as u64;
+    Ok(clusters(&layouts, room.div_ceil(usual.max(1)) as usize))
+}

@@ -1,0 +1,92 @@
+//! Which container and codecs a file gets, by its name.
+
+use std::path::{Path, PathBuf};
+
+use gst_pbutils::prelude::*;
+use thiserror::Error;
+
+/// Containers by the file name's extension.
+const KNOWN: [(&str, Container); 5] = [
+    ("mp4", Container { muxer: "video/quicktime,variant=iso", video: H264, audio: AAC }),
+    ("m4v", Container { muxer: "video/quicktime,variant=iso", video: H264, audio: AAC }),
+    ("mov", Container { muxer: "video/quicktime,variant=apple", video: H264, audio: AAC }),
+    ("mkv", Container { muxer: "video/x-matroska", video: H264, audio: OPUS }),
+    ("webm", Container { muxer: "video/webm", video: VP9, audio: OPUS }),
+];
+const H264: &str = "video/x-h264";
+const VP9: &str = "video/x-vp9";
+const AAC: &str = "audio/mpeg,mpegversion=4";
+const OPUS: &str = "audio/x-opus";
+
+/// What encoders and muxers are set to: good quality at a bearable speed, and files that play while they load. Those that are not
+/// there, or are other ones, stay as they are.
+const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
+    ("x264enc", &[("speed-preset", "veryfast"), ("pass", "qual"), ("quantizer", "20")]),
+    (
+        "vp9enc",
+        &[
+            ("end-usage", "cq"),
+            ("cq-level", "28"),
+            ("target-bitrate", "0"),
+            ("deadline", "1"),
+            ("cpu-used", "6"),
+            ("row-mt", "true"),
+        ],
+    ),
+    ("opusenc", &[("bitrate", "128000")]),
+    ("avenc_aac", &[("bitrate", "160000")]),
+    ("mp4mux", &[("faststart", "true")]),
+];
+
+/// A file name tells no container.
+#[derive(Debug, Error)]
+#[error("{path} has an ending that names no container: use one of {}", KNOWN.map(|(extension, _)| extension).join(", "))]
+pub struct UnknownContainer {
+    path: PathBuf,
+}
+
+/// A container with the codecs that its players expect, as caps.
+#[derive(Clone, Copy)]
+pub struct Container {
+    muxer: &'static str,
+    video: &'static str,
+    audio: &'static str,
+}
+
+impl Container {
+    /// Of a file name.
+    ///
+    /// # Errors
+    /// [`UnknownContainer`]
+    pub fn of(path: &Path) -> Result<Self, UnknownContainer> {
+        let extension = path.extension().unwrap_or_default();
+        let found = KNOWN.iter().find(|(known, _)| extension.eq_ignore_ascii_case(known));
+        found.map(|(_, container)| *container).ok_or_else(|| UnknownContainer { path: path.into() })
+    }
+
+    /// Its codec needs an even width and height: chroma is stored for two pixels by two.
+    pub fn wants_even_sizes(&self) -> bool {
+        self.video == H264
+    }
+
+    /// For `encodebin`. Frames come when they come: no rate is forced on them.
+    pub fn profile(&self) -> gst_pbutils::EncodingContainerProfile {
+        let caps = |text: &str| text.parse::<gst::Caps>().expect("a constant of this file");
+        let video = gst_pbutils::EncodingVideoProfile::builder(&caps(self.video)).variable_framerate(true).build();
+        let audio = gst_pbutils::EncodingAudioProfile::builder(&caps(self.audio)).build();
+        let muxer = caps(self.muxer);
+        let container = gst_pbutils::EncodingContainerProfile::builder(&muxer);
+        container.name("desumnet").add_profile(video).add_profile(audio).build()
+    }
+}
+
+/// Gives a new element of an `encodebin` its settings.
+pub fn set_up(element: &gst::Element) {
+    let Some(factory) = element.factory() else { return };
+    let settings = SETTINGS.iter().find(|(name, _)| factory.name() == *name);
+    for (property, value) in settings.into_iter().flat_map(|(_, settings)| *settings) {
+        if element.find_property(property).is_some() {
+            element.set_property_from_str(property, value);
+        }
+    }
+}
