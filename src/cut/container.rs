@@ -7,11 +7,11 @@ use thiserror::Error;
 
 /// Containers by the file name's extension.
 const KNOWN: [(&str, Container); 5] = [
-    ("mp4", Container { muxer: "video/quicktime,variant=iso", video: H264, audio: AAC }),
-    ("m4v", Container { muxer: "video/quicktime,variant=iso", video: H264, audio: AAC }),
-    ("mov", Container { muxer: "video/quicktime,variant=apple", video: H264, audio: AAC }),
-    ("mkv", Container { muxer: "video/x-matroska", video: H264, audio: OPUS }),
-    ("webm", Container { muxer: "video/webm", video: VP9, audio: OPUS }),
+    ("mp4", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, audio: AAC }),
+    ("m4v", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, audio: AAC }),
+    ("mov", Container { muxer: ("qtmux", "video/quicktime,variant=apple"), video: H264, audio: AAC }),
+    ("mkv", Container { muxer: ("matroskamux", "video/x-matroska"), video: H264, audio: OPUS }),
+    ("webm", Container { muxer: ("webmmux", "video/webm"), video: VP9, audio: OPUS }),
 ];
 const H264: &str = "video/x-h264";
 const VP9: &str = "video/x-vp9";
@@ -48,7 +48,8 @@ pub struct UnknownContainer {
 /// A container with the codecs that its players expect, as caps.
 #[derive(Clone, Copy)]
 pub struct Container {
-    muxer: &'static str,
+    /// Element, and caps.
+    muxer: (&'static str, &'static str),
     video: &'static str,
     audio: &'static str,
 }
@@ -69,18 +70,27 @@ impl Container {
         self.video == H264
     }
 
+    /// The element that makes it.
+    pub fn muxer(&self) -> &'static str {
+        self.muxer.0
+    }
+
     /// For `encodebin`. Frames come when they come: no rate is forced on them.
     pub fn profile(&self) -> gst_pbutils::EncodingContainerProfile {
-        let caps = |text: &str| text.parse::<gst::Caps>().expect("a constant of this file");
-        let video = gst_pbutils::EncodingVideoProfile::builder(&caps(self.video)).variable_framerate(true).build();
-        let audio = gst_pbutils::EncodingAudioProfile::builder(&caps(self.audio)).build();
-        let muxer = caps(self.muxer);
-        let container = gst_pbutils::EncodingContainerProfile::builder(&muxer);
-        container.name("desumnet").add_profile(video).add_profile(audio).build()
+        let [muxer, video, audio] = [self.muxer.1, self.video, self.audio].map(caps);
+        gst_pbutils::EncodingContainerProfile::builder(&muxer)
+            .name("desumnet")
+            .add_profile(gst_pbutils::EncodingVideoProfile::builder(&video).variable_framerate(true).build())
+            .add_profile(gst_pbutils::EncodingAudioProfile::builder(&audio).build())
+            .build()
     }
 }
 
-/// Gives a new element of an `encodebin` its settings.
+fn caps(text: &str) -> gst::Caps {
+    text.parse().expect("a constant of this file")
+}
+
+/// Gives an encoder or a muxer its settings.
 pub fn set_up(element: &gst::Element) {
     let Some(factory) = element.factory() else { return };
     let settings = SETTINGS.iter().find(|(name, _)| factory.name() == *name);

@@ -4,6 +4,7 @@ use std::{error::Error, time::Duration};
 
 use clap::{ArgGroup, ValueEnum};
 use gstdesumnet::{
+    cut::copy::Grid,
     offline::VideoScores,
     stills::stills,
     summary::{
@@ -11,7 +12,7 @@ use gstdesumnet::{
         cluster::clusters,
         offline::skim,
         plan::Plan,
-        shot_scores::{Scored, at_least},
+        shot_scores::{Scored, at_least, score_shots},
     },
 };
 
@@ -20,7 +21,7 @@ use crate::{
     length::{length, ratio},
     reports::{Kind, Reports},
     scoring::Scoring,
-    summarise::Output,
+    summarise::{How, Output},
 };
 
 /// How shots are chosen.
@@ -54,6 +55,9 @@ pub struct Args {
     /// Shortest part: shorter shots are joined to their neighbours
     #[arg(long, default_value = "2s", value_parser = length)]
     min_clip: Duration,
+    /// Copy from key frame to key frame without encoding anew: fast, and no picture loses quality
+    #[arg(long)]
+    copy: bool,
     /// Leave the sound out
     #[arg(long)]
     no_sound: bool,
@@ -68,7 +72,8 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let choose = |scores: &VideoScores| args.plan(scores);
-    args.output.of_each("skim", &args.inputs, &args.scoring, !args.no_sound, choose, |made| {
+    let how = How { sound: !args.no_sound, copy: args.copy };
+    args.output.of_each("skim", &args.inputs, &args.scoring, how, choose, |made| {
         let Some(scores) = made.scores.as_ref().filter(|_| !args.report.is_empty()) else { return Ok(()) };
         let reports = Reports { kinds: &args.report, scores, plan: Some(&made.plan), skim: Some(&made.output) };
         reports.write(&made.output)
@@ -89,7 +94,12 @@ impl Args {
         let rate = scores.frame_rate;
         let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
         let room = if whole { asked } else { asked.saturating_sub(frame.min(asked / 2)) };
-        let shots = at_least(scores.shots.clone(), self.min_clip.as_nanos() as u64);
+        let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;
+        let shots = match &grid {
+            Some(grid) => score_shots(&grid.fit(&scores.shots), &scores.scored()),
+            None => scores.shots.clone(),
+        };
+        let shots = at_least(shots, self.min_clip.as_nanos() as u64);
         let alike;
         let choice = match self.choose {
             Choose::Greedy => Choice::Greedy,
@@ -99,7 +109,13 @@ impl Args {
                 Choice::Diverse(&alike)
             }
         };
-        Ok(skim(&shots, &scores.scored(), room, choice)?)
+        let plan = skim(&shots, &scores.scored(), room, choice)?;
+        match grid {
+            Some(grid) if !grid.holds(&plan) => Err("no shot between key frames is short enough for that length: \
+                give a longer one, or leave --copy out"
+                .into()),
+            _ => Ok(plan),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gstdesumnet::{
-    cut::{Container, Job, cut},
+    cut::{Container, Job, copy::Grid, cut},
     offline::VideoScores,
     report::document,
     summary::plan::Plan,
@@ -31,6 +31,14 @@ pub struct Output {
     save_plan: Option<PathBuf>,
 }
 
+/// How a summary is cut.
+#[derive(Clone, Copy)]
+pub struct How {
+    pub sound: bool,
+    /// At key frames, without encoding anew.
+    pub copy: bool,
+}
+
 /// A video on its way to its summary.
 pub struct Summarised {
     pub output: PathBuf,
@@ -47,7 +55,7 @@ impl Output {
         verb: &str,
         inputs: &Inputs,
         scoring: &Scoring,
-        sound: bool,
+        how: How,
         choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
         then: impl Fn(&Summarised) -> Result<(), Box<dyn Error>>,
     ) -> Result<(), Box<dyn Error>> {
@@ -62,6 +70,7 @@ impl Output {
                 return Err(format!("{video} is both the input and the output: give another --output").into());
             }
             let (plan, scores) = match &self.plan {
+                Some(path) if how.copy => (Grid::of(video)?.fit_plan(&Plan::read(path)?)?, None),
                 Some(path) => (Plan::read(path)?, None),
                 None => {
                     let scores = scoring.scores(video)?;
@@ -74,7 +83,8 @@ impl Output {
             let bar = bar();
             bar.set_prefix("cutting");
             bar.set_length(plan.played_ns() / MS);
-            cut(&Job { video, plan: &plan, output: &output, sound }, |position| bar.set_position(position / MS))?;
+            let job = Job { video, plan: &plan, output: &output, sound: how.sound, copy: how.copy };
+            cut(&job, |position| bar.set_position(position / MS))?;
             bar.finish_and_clear();
             let made = Summarised { output, plan, scores };
             then(&made)?;

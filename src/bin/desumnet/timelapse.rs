@@ -11,7 +11,12 @@ use gstdesumnet::{
     },
 };
 
-use crate::{inputs::Inputs, length::length, scoring::Scoring, summarise::Output};
+use crate::{
+    inputs::Inputs,
+    length::length,
+    scoring::Scoring,
+    summarise::{How, Output},
+};
 
 /// How segments get their speeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,7 +54,14 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.output.of_each("timelapse", &args.inputs, &args.scoring, false, |scores| args.plan(scores), |_| Ok(()))
+    args.output.of_each(
+        "timelapse",
+        &args.inputs,
+        &args.scoring,
+        How { sound: false, copy: false },
+        |scores| args.plan(scores),
+        |_| Ok(()),
+    )
 }
 
 impl Args {

@@ -1,0 +1,57 @@
+//! Decodes a file, lets [`crate::elements::skim`] follow the plan, and encodes what is left.
+
+use std::path::Path;
+
+use gst::prelude::*;
+
+use super::{CutError, Making, Unlinked, caps_of, link_pads, make, pad_of, request, told};
+
+/// What [`crate::elements::skim`] can cut to the sample.
+const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
+
+/// Puts decoder and skimmer before the encoder. The file of the plan must stay until the pipeline has started.
+pub(super) fn build(making: Making, uri: &str, plan: &Path) -> Result<(), CutError> {
+    let (source, skim) = (make("uridecodebin")?, make("desumskim")?);
+    source.set_property("uri", uri);
+    skim.set_property("plan", plan.to_string_lossy().as_ref());
+    let pipeline = making.pipeline.upgrade().ok_or_else(|| CutError::Element("pipeline".into()))?;
+    pipeline.add_many([&source, &skim]).map_err(|e| CutError::Element(e.to_string()))?;
+    making.encoder.set_property("profile", making.container.profile());
+    making.begin(&source, move |making, pipeline, video, sounds| link(making, &skim, pipeline, video, sounds));
+    Ok(())
+}
+
+fn link(
+    making: &Making,
+    skim: &gst::Element,
+    pipeline: &gst::Pipeline,
+    video: &gst::Pad,
+    sounds: &[gst::Pad],
+) -> Result<(), Unlinked> {
+    link_pads(&pad_of(skim, "src")?, &request(&making.encoder, "video_%u")?)?;
+    let mut streams = vec![(video, upright(video, making.container.wants_even_sizes()), pad_of(skim, "sink")?)];
+    for sound in sounds {
+        let input = request(skim, "sink_%u")?;
+        let output = pad_of(skim, &input.name().replace("sink", "src"))?;
+        link_pads(&output, &request(&making.encoder, "audio_%u")?)?;
+        streams.push((sound, format!("audioconvert ! {SOUND}"), input));
+    }
+    for (stream, filter, input) in streams {
+        let filter = gst::parse::bin_from_description(&filter, true).map_err(|e| Some(e.to_string()))?;
+        pipeline.add(&filter).map_err(told)?;
+        link_pads(&pad_of(filter.upcast_ref(), "src")?, &input)?;
+        link_pads(stream, &pad_of(filter.upcast_ref(), "sink")?)?;
+        filter.sync_state_with_parent().map_err(told)?;
+    }
+    Ok(())
+}
+
+/// Turns pictures upright, as players would. `even`: leaves out an odd last column and row, which the codec has no room for.
+fn upright(video: &gst::Pad, even: bool) -> String {
+    let info = gst_video::VideoInfo::from_caps(&caps_of(video)).ok();
+    let odd = |side: u32| if even { side % 2 } else { 0 };
+    match info.map_or((0, 0), |info| (odd(info.width()), odd(info.height()))) {
+        (0, 0) => "videoflip video-direction=auto".into(),
+        (right, bottom) => format!("videocrop right={right} bottom={bottom} ! videoflip video-direction=auto"),
+    }
+}
