@@ -122,7 +122,9 @@ fn each_buffer(pad: &gst::Pad, passes: impl FnMut(&mut gst::BufferRef, Option<u6
         let segment = pad.sticky_event::<gst::event::Segment>(0);
         let segment = segment.and_then(|event| event.segment().downcast_ref::<gst::ClockTime>().cloned());
         let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
-        let time = buffer.pts().and_then(|pts| segment?.to_stream_time(pts)).map(gst::ClockTime::nseconds);
+        // Some containers, AVI for one, tell when to decode only.
+        let time =
+            buffer.pts().or(buffer.dts()).and_then(|pts| segment?.to_stream_time(pts)).map(gst::ClockTime::nseconds);
         let mut passes = passes.lock().unwrap_or_else(PoisonError::into_inner);
         if passes(buffer.make_mut(), time) { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
     });
@@ -135,6 +137,11 @@ fn link(
     video: &gst::Pad,
     sounds: &[gst::Pad],
 ) -> Result<(), Unlinked> {
+    if is_rotated(video) {
+        return Err(Some(
+            "the picture is turned by its container, which no muxer here can write: leave --copy out".into(),
+        ));
+    }
     // A thread for each stream: the muxer waits for the one that is behind, in fragmented files by many seconds.
     let queue = gst::ElementFactory::make("multiqueue")
         .property("max-size-bytes", WAITING)
@@ -146,7 +153,8 @@ fn link(
     queue.sync_state_with_parent().map_err(told)?;
     for pad in std::iter::once(video).chain(sounds) {
         let codec = caps_of(pad).structure(0).map(|caps| caps.name().to_string()).unwrap_or_default();
-        let unfit = |_| Some(format!("{codec} can't be copied into it: give another container, or leave --copy out"));
+        let unfit =
+            |_: Unlinked| Some(format!("{codec} can't be copied into it: give another container, or leave --copy out"));
         let input = request(&queue, "sink_%u")?;
         let mut output = pad_of(&queue, &input.name().replace("sink", "src"))?;
         if let Some((_, parser)) = PARSERS.iter().find(|(name, _)| *name == codec) {
@@ -180,9 +188,21 @@ fn link(
             }
             gst::PadProbeReturn::Ok
         });
-        link_pads(pad, &input)?;
+        link_pads(pad, &input).map_err(unfit)?;
     }
     Ok(())
+}
+
+fn is_rotated(video: &gst::Pad) -> bool {
+    let mut rotated = false;
+    video.sticky_events_foreach(|event| {
+        if let gst::EventView::Tag(tag) = event.view() {
+            let orientation = tag.tag().get::<gst::tags::ImageOrientation>();
+            rotated |= orientation.is_some_and(|orientation| orientation.get() != "rotate-0");
+        }
+        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    rotated
 }
 
 /// A part, and how much earlier it plays.
