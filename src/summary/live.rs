@@ -1,106 +1,224 @@
-//! What becomes of every frame of a live stream: dropped, or kept at a new time.
+//! What becomes of every segment of a live stream: dropped, or kept at a speed.
 //!
-//! A pure function of what went by: the element asks, and does as it is told. Times are running times, ns.
+//! A pure function of what went by. Times are running times, ns.
+
+use std::collections::VecDeque;
 
 use super::{
-    retime::{Row, Splice},
-    skim::{Reason, Skim},
-    timelapse::{self, TimeLapse},
+    online::{self, Online},
+    timelapse::TimeLapse,
 };
 
 /// Importance that a segment without a score is taken for in a time-lapse: the middle.
 const UNKNOWN_IMPORTANCE: f64 = 0.5;
 
-/// Where a frame stands, and how much its segment matters.
+/// What the scorer says of a frame's segment.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// Number of the segment.
     pub segment: u64,
-    /// Number of the frame in it, of how many.
-    pub frame: u32,
-    pub frames: u32,
     /// Of the segment, ns.
     pub duration: u64,
     /// [0, 1]; `None` if nothing was scored.
     pub importance: Option<f64>,
 }
 
-/// What becomes of a frame.
+/// Why something is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    Drop,
-    /// It goes on at this time, with its own duration unless another is given.
-    Keep {
-        time: u64,
-        duration: Option<u64>,
-        reason: Reason,
-    },
+pub enum Reason {
+    /// It is among what matters most.
+    Important,
+    /// Nobody knows how much it matters.
+    Unscored,
 }
 
-/// Decides frame by frame.
+impl Reason {
+    /// The word for it in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Important => "important",
+            Self::Unscored => "unscored",
+        }
+    }
+}
+
+/// What becomes of a group of frames that share their fate: a segment, or a frame without one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Verdict {
+    /// Number of the group.
+    pub group: u64,
+    /// The stretch that it stands for.
+    pub from: u64,
+    pub until: u64,
+    /// Speed and reason; `None`: it is dropped.
+    pub keep: Option<(f64, Reason)>,
+}
+
+/// A group that waits for its verdict.
+#[derive(Clone, Copy, Debug)]
+struct Group {
+    number: u64,
+    from: u64,
+    duration: u64,
+}
+
+/// Decides group by group, in their order.
 #[derive(Debug)]
 pub struct Live {
     mode: Mode,
+    waiting: VecDeque<Group>,
+    /// Groups so far.
+    groups: u64,
     /// Number of the segment that the last frame belonged to.
-    current: Option<u64>,
+    segment: Option<u64>,
 }
 
 #[derive(Debug)]
 enum Mode {
-    Skim { skim: Skim, keeping: Option<Reason>, splice: Splice },
-    TimeLapse { lapse: TimeLapse, kept: u32, row: Row },
+    Skim(Online),
+    TimeLapse(TimeLapse),
 }
 
 impl Live {
-    /// Keeps the most important `ratio`, in (0, 1], of the time.
-    pub fn skim(ratio: f64) -> Self {
-        let mode = Mode::Skim { skim: Skim::new(ratio), keeping: None, splice: Splice::default() };
-        Self { mode, current: None }
+    /// Keeps what matters most, at normal speed.
+    pub fn skim(settings: online::Settings) -> Self {
+        Self::new(Mode::Skim(Online::new(settings)))
     }
 
-    /// Keeps one frame in `speed`, at least 1.
-    pub fn time_lapse(speed: f64) -> Self {
-        Self { mode: Mode::TimeLapse { lapse: TimeLapse::new(speed), kept: 0, row: Row::default() }, current: None }
+    /// Keeps everything, the faster the less it matters.
+    pub fn time_lapse(lapse: TimeLapse) -> Self {
+        Self::new(Mode::TimeLapse(lapse))
     }
 
-    /// The frame at `time`, which lasts `duration`; one without a place is kept: nothing is lost because nothing is known.
-    /// The other value tells whether a segment begins with it.
-    pub fn decide(&mut self, time: u64, duration: u64, place: Option<&Place>) -> (Fate, bool) {
-        let begins = place.is_some_and(|place| self.current != Some(place.segment));
-        self.current = place.map(|place| place.segment);
-        let fate = match &mut self.mode {
-            Mode::Skim { skim, keeping, splice } => {
-                match place.and_then(|place| Some((place.duration, place.importance?))) {
-                    Some((duration, importance)) if begins => *keeping = skim.keep(importance, duration),
-                    Some(_) => {}
-                    None => *keeping = Some(Reason::Due),
+    fn new(mode: Mode) -> Self {
+        Self { mode, waiting: VecDeque::new(), groups: 0, segment: None }
+    }
+
+    /// A frame comes, at `time` and for `duration`: the number of its group, and the verdicts that it brings. A frame without a
+    /// place is kept, and so is a segment without a score: nothing is lost because nothing is known.
+    pub fn frame(&mut self, time: u64, duration: u64, place: Option<&Place>) -> (u64, Vec<Verdict>) {
+        let segment = place.map(|place| place.segment);
+        if segment.is_some() && segment == self.segment {
+            return (self.groups - 1, Vec::new());
+        }
+        self.segment = segment;
+        let number = self.groups;
+        self.groups += 1;
+        let duration = place.map_or(duration, |place| place.duration);
+        self.waiting.push_back(Group { number, from: time, duration });
+        let verdicts = match &mut self.mode {
+            Mode::Skim(online) => match place.and_then(|place| place.importance) {
+                // The shortest of segments still is one.
+                Some(importance) => {
+                    let decisions = online.push(online::Segment { start: time, duration: duration.max(1), importance });
+                    self.settle(decisions)
                 }
-                match *keeping {
-                    Some(reason) => Fate::Keep { time: splice.keep(time), duration: None, reason },
-                    None => {
-                        splice.drop(time);
-                        Fate::Drop
-                    }
+                None => {
+                    let mut verdicts = self.finish();
+                    verdicts.extend(self.verdict(Some((1.0, Reason::Unscored))));
+                    verdicts
                 }
-            }
-            Mode::TimeLapse { lapse, kept, row } => {
-                row.pass(time);
-                let (keeps, duration) = match place {
-                    Some(place) => {
-                        if begins {
-                            *kept = lapse.frames(place.importance.unwrap_or(UNKNOWN_IMPORTANCE), place.frames);
-                        }
-                        let even = place.duration / u64::from(place.frames.max(1));
-                        (timelapse::keeps(place.frame, *kept, place.frames), even)
-                    }
-                    None => (true, duration),
-                };
-                match row.keep(duration, keeps) {
-                    Some(time) => Fate::Keep { time, duration: Some(duration), reason: Reason::Due },
-                    None => Fate::Drop,
-                }
+            },
+            Mode::TimeLapse(lapse) => {
+                let speed = place.map_or(1.0, |place| {
+                    lapse.speed(place.importance.unwrap_or(UNKNOWN_IMPORTANCE), place.duration)
+                });
+                self.verdict(Some((speed, Reason::Important))).into_iter().collect()
             }
         };
-        (fate, begins)
+        (number, verdicts)
+    }
+
+    /// No more frames come for what is not decided yet.
+    pub fn finish(&mut self) -> Vec<Verdict> {
+        let decisions = match &mut self.mode {
+            Mode::Skim(online) => online.finish(),
+            Mode::TimeLapse(_) => Vec::new(),
+        };
+        self.settle(decisions)
+    }
+
+    fn settle(&mut self, decisions: Vec<online::Decision>) -> Vec<Verdict> {
+        let keep = |decision: online::Decision| decision.keep.then_some((1.0, Reason::Important));
+        decisions.into_iter().filter_map(|decision| self.verdict(keep(decision))).collect()
+    }
+
+    /// Of the group that has waited longest.
+    fn verdict(&mut self, keep: Option<(f64, Reason)>) -> Option<Verdict> {
+        let Group { number, from, duration } = self.waiting.pop_front()?;
+        // A segment may last a little longer by its frames' durations than by the next one's time.
+        let next = self.waiting.front().map_or(u64::MAX, |next| next.from);
+        Some(Verdict { group: number, from, until: (from + duration).min(next).max(from), keep })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn skim(look_ahead: u64) -> Live {
+        Live::skim(online::Settings { look_ahead, ..Default::default() })
+    }
+
+    fn place(segment: u64, importance: Option<f64>) -> Place {
+        Place { segment, duration: SECOND, importance }
+    }
+
+    #[test]
+    fn what_is_not_scored_settles_what_waits_and_is_kept() {
+        let mut live = skim(5 * SECOND);
+        assert_eq!(live.frame(0, 1, Some(&place(0, Some(0.5)))), (0, vec![]));
+        assert_eq!(live.frame(1, 1, Some(&place(0, Some(0.5)))), (0, vec![]));
+        let (group, verdicts) = live.frame(SECOND, 1, Some(&place(1, None)));
+        let kept: Vec<_> = verdicts.iter().map(|v| (v.group, v.from, v.until, v.keep.map(|keep| keep.1))).collect();
+        assert_eq!(group, 1);
+        assert_eq!(kept[1], (1, SECOND, 2 * SECOND, Some(Reason::Unscored)));
+        assert_eq!((kept[0].0, kept[0].1, kept[0].2), (0, 0, SECOND));
+        // Each frame without a place is a group of its own.
+        for number in 2..4 {
+            let time = number * SECOND;
+            let keep = Some((1.0, Reason::Unscored));
+            let alone = Verdict { group: number, from: time, until: time + 40, keep };
+            assert_eq!(live.frame(time, 40, None), (number, vec![alone]));
+        }
+        assert_eq!(live.finish(), []);
+    }
+
+    #[test]
+    fn a_time_lapse_decides_at_once() {
+        let mut live = Live::time_lapse(TimeLapse::new(8.0, 1.0, 100.0));
+        let (_, verdicts) = live.frame(7, 1, Some(&place(0, Some(0.5))));
+        assert_eq!(verdicts[0].keep, Some((8.0, Reason::Important)));
+        assert_eq!((verdicts[0].from, verdicts[0].until), (7, 7 + SECOND));
+    }
+
+    proptest! {
+        #[test]
+        fn every_group_gets_one_verdict_in_order_and_none_overlap(
+            segments in prop::collection::vec((0u64..2_000, prop::option::of(0.0f64..1.0), prop::bool::ANY), 1..60),
+            look_ahead in 0u64..10_000,
+        ) {
+            let mut live = skim(look_ahead);
+            let (mut verdicts, mut groups) = (Vec::new(), Vec::new());
+            for (i, (step, importance, placed)) in segments.iter().enumerate() {
+                let place = Place { segment: i as u64, duration: 1_000, importance: *importance };
+                let time = groups.last().map_or(0, |&(_, time)| time + step);
+                let (group, due) = live.frame(time, 1_000, placed.then_some(&place));
+                groups.push((group, time));
+                verdicts.extend(due);
+                if look_ahead == 0 || !placed || importance.is_none() {
+                    prop_assert_eq!(verdicts.len(), groups.len());
+                }
+            }
+            verdicts.extend(live.finish());
+            let decided: Vec<(u64, u64)> = verdicts.iter().map(|v| (v.group, v.from)).collect();
+            prop_assert_eq!(decided, groups);
+            if look_ahead > 0 {
+                prop_assert!(verdicts.windows(2).all(|w| w[0].until <= w[1].from || w[0].keep.is_none_or(|k| k.1 == Reason::Unscored)));
+            }
+        }
     }
 }

@@ -1,75 +1,53 @@
-//! The element: asks `crate::summary` about every frame, drops it or gives it its new time.
+//! The element: pads, properties, queries and states. What becomes of the video is in `run.rs`, of the other streams in
+//! `lane.rs` and `sound.rs`; `video.rs` and `streams.rs` carry it between them and the pads.
+//!
+//! One lock, `state`, which is never held while pushing or posting; `settings` is never taken while it is held. The video is
+//! pushed by its own streaming thread, each other stream by a task on its source pad.
 
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+};
 
 use gst::{prelude::*, subclass::prelude::*};
 
-use super::Mode;
-use crate::{
-    meta::{Flags, ImportanceMeta},
-    summary::{
-        live::{Fate, Live, Place},
-        skim::Reason,
-    },
+use super::{
+    lane::Lane,
+    run::Run,
+    settings::{PROPERTIES, Settings},
 };
+use crate::clip::nominal_spacing;
 
-static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("desumskim", gst::DebugColorFlags::empty(), Some("DeSumNet skims and time-lapses"))
 });
 
-const DEFAULT_RATIO: f64 = 0.2;
-const DEFAULT_SPEED: f64 = 8.0;
-/// Duration that an unscored frame without one is taken for in a time-lapse.
-const UNKNOWN_DURATION: gst::ClockTime = gst::ClockTime::from_mseconds(40);
-
-#[derive(Clone, Copy)]
-struct Settings {
-    mode: Mode,
-    ratio: f64,
-    speed: f64,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { mode: Mode::default(), ratio: DEFAULT_RATIO, speed: DEFAULT_SPEED }
-    }
-}
-
-/// A run of kept segments, for the messages.
-struct ClipInfo {
-    /// PTS of its first frame.
-    start: Option<gst::ClockTime>,
-    /// Running time of its first frame in the output.
-    output: gst::ClockTime,
-    /// Highest importance of its segments.
-    importance: f64,
-    category: String,
-    /// Of its first segment.
-    reason: Reason,
-}
-
-struct State {
-    live: Live,
-    segment: gst::FormattedSegment<gst::ClockTime>,
-    clip: Option<ClipInfo>,
-    warned: bool,
+#[derive(Default)]
+pub struct State {
+    /// From PAUSED on.
+    pub run: Option<Run>,
+    /// By the number of their pads.
+    pub lanes: BTreeMap<u32, Lane>,
+    /// The video is being flushed.
+    pub flushing: bool,
+    /// An error of one stream ends all of them.
+    pub failed: Option<gst::FlowError>,
 }
 
 impl State {
-    fn new(settings: Settings) -> Self {
-        let live = match settings.mode {
-            Mode::Skim => Live::skim(settings.ratio),
-            Mode::Timelapse => Live::time_lapse(settings.speed),
-        };
-        Self { live, segment: gst::FormattedSegment::new(), clip: None, warned: false }
+    /// Running time before which no stream needs the timeline any more, ns.
+    pub fn settled(&self) -> u64 {
+        self.lanes.values().map(Lane::settled).min().unwrap_or(u64::MAX)
     }
 }
 
-#[derive(Default)]
 pub struct Skim {
+    pub(super) sinkpad: gst::Pad,
+    pub(super) srcpad: gst::Pad,
     settings: Mutex<Settings>,
-    state: Mutex<Option<State>>,
-    pads: std::sync::OnceLock<(gst::Pad, gst::Pad)>,
+    state: Mutex<State>,
+    /// Anything in `state` that somebody may wait for.
+    pub(super) changed: Condvar,
 }
 
 #[glib::object_subclass]
@@ -77,81 +55,59 @@ impl ObjectSubclass for Skim {
     const NAME: &'static str = "DeSumNetSkim";
     type Type = super::Skim;
     type ParentType = gst::Element;
+
+    fn with_class(class: &Self::Class) -> Self {
+        let sinkpad = gst::Pad::builder_from_template(&class.pad_template("sink").expect("template"))
+            .chain_function(|_, parent, buffer| {
+                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.chain(buffer))
+            })
+            .event_function(|_, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.sink_query(pad, query))
+            })
+            .iterate_internal_links_function(Self::linked)
+            .flags(gst::PadFlags::PROXY_CAPS)
+            .build();
+        let srcpad = gst::Pad::builder_from_template(&class.pad_template("src").expect("template"))
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_query(pad, query))
+            })
+            .iterate_internal_links_function(Self::linked)
+            .flags(gst::PadFlags::PROXY_CAPS)
+            .build();
+        Self {
+            sinkpad,
+            srcpad,
+            settings: Mutex::default(),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
 }
 
 impl ObjectImpl for Skim {
     fn constructed(&self) {
         self.parent_constructed();
-        let class = self.obj();
-        let template = |name| class.pad_template(name).expect("a template of this class");
-        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
-            .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.chain(buffer))
-            })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
-            })
-            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
-            .build();
-        let srcpad = gst::Pad::builder_from_template(&template("src"))
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
-            })
-            .flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION)
-            .build();
-        for pad in [&sinkpad, &srcpad] {
-            class.add_pad(pad).expect("a new element has no pads");
-        }
-        self.pads.set((sinkpad, srcpad)).expect("constructed once");
+        let element = self.obj();
+        element.add_pad(&self.sinkpad).expect("a new element has no pads");
+        element.add_pad(&self.srcpad).expect("a new element has no pads");
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-            vec![
-                glib::ParamSpecEnum::builder_with_default("mode", Mode::default())
-                    .nick("Mode")
-                    .blurb("What is made of the stream")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecDouble::builder("ratio")
-                    .nick("Ratio")
-                    .blurb("mode=skim: share of the playing time to keep")
-                    .minimum(0.001)
-                    .maximum(1.0)
-                    .default_value(DEFAULT_RATIO)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecDouble::builder("speed")
-                    .nick("Speed")
-                    .blurb("mode=timelapse: how many times faster than the input, over all")
-                    .minimum(1.0)
-                    .maximum(10_000.0)
-                    .default_value(DEFAULT_SPEED)
-                    .mutable_ready()
-                    .build(),
-            ]
-        });
         &PROPERTIES
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        let mut settings = self.settings();
-        match pspec.name() {
-            "mode" => settings.mode = value.get().expect("GObject checked the type"),
-            "ratio" => settings.ratio = value.get().expect("GObject checked the type"),
-            "speed" => settings.speed = value.get().expect("GObject checked the type"),
-            name => unreachable!("no property {name}"),
-        }
+        self.settings().set(pspec.name(), value);
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        let settings = self.settings();
-        match pspec.name() {
-            "mode" => settings.mode.to_value(),
-            "ratio" => settings.ratio.to_value(),
-            "speed" => settings.speed.to_value(),
-            name => unreachable!("no property {name}"),
-        }
+        self.settings().get(pspec.name())
     }
 }
 
@@ -163,7 +119,7 @@ impl ElementImpl for Skim {
             gst::subclass::ElementMetadata::new(
                 "DeSumNet skimmer",
                 "Filter/Effect/Video",
-                "Makes live skims and time-lapses of video that desumnet has scored",
+                "Makes skims and time-lapses, by the scores of desumnet or by a plan, of video and the sound that goes with it",
                 "The gst-plugin-desumnet developers",
             )
         });
@@ -171,21 +127,64 @@ impl ElementImpl for Skim {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
-            LazyLock::new(|| crate::elements::video_templates(&gst_video::VideoCapsBuilder::new().build()));
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let mut templates = crate::elements::video_templates(&gst_video::VideoCapsBuilder::new().build());
+            let any = gst::Caps::new_any();
+            templates.extend(
+                [
+                    ("sink_%u", gst::PadDirection::Sink, gst::PadPresence::Request),
+                    ("src_%u", gst::PadDirection::Src, gst::PadPresence::Sometimes),
+                ]
+                .map(|(name, direction, presence)| {
+                    gst::PadTemplate::new(name, direction, presence, &any).expect("a valid template")
+                }),
+            );
+            templates
+        });
         &TEMPLATES
     }
 
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        if transition == gst::StateChange::ReadyToPaused {
-            let settings = *self.settings();
-            *self.state() = Some(State::new(settings));
+        match transition {
+            gst::StateChange::ReadyToPaused => {
+                let settings = self.settings().clone();
+                let run = Run::new(settings).map_err(|reason| {
+                    gst::element_imp_error!(self, gst::LibraryError::Settings, ("{reason}"));
+                    gst::StateChangeError
+                })?;
+                let mut state = self.state();
+                state.lanes.values_mut().for_each(Lane::begin_anew);
+                (state.run, state.flushing, state.failed) = (Some(run), false, None);
+            }
+            gst::StateChange::PausedToReady => {
+                // Nobody is to wait while the pads are deactivated.
+                self.state().lanes.values_mut().for_each(|lane| lane.flushing = true);
+                self.changed.notify_all();
+            }
+            _ => {}
         }
         let success = self.parent_change_state(transition)?;
         if transition == gst::StateChange::PausedToReady {
-            *self.state() = None;
+            self.state().run = None;
         }
         Ok(success)
+    }
+
+    fn request_new_pad(
+        &self,
+        _template: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        let number = match name.and_then(|name| name.strip_prefix("sink_")).map(str::parse) {
+            Some(number) => number.ok()?,
+            None => self.state().lanes.last_key_value().map_or(0, |(last, _)| last + 1),
+        };
+        self.add_lane(number)
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        self.remove_lane(pad);
     }
 }
 
@@ -194,158 +193,106 @@ impl Skim {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn state(&self) -> MutexGuard<'_, Option<State>> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn srcpad(&self) -> &gst::Pad {
-        &self.pads.get().expect("set when constructed").1
+    pub(super) fn post_latency(&self) {
+        if self.settings().waits().is_some() {
+            let element = self.obj();
+            let _ = element.post_message(gst::message::Latency::builder().src(&*element).build());
+        }
     }
 
-    fn chain(&self, mut buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let mut guard = self.state();
-        let state = guard.as_mut().ok_or(gst::FlowError::Flushing)?;
-        let meta = ImportanceMeta::of(&buffer);
-        let warn = meta.is_none() && !std::mem::replace(&mut state.warned, true);
-        let running_time = buffer.pts().and_then(|pts| state.segment.to_running_time(pts)).map(|t| t.nseconds());
-        let mut messages = Vec::new();
-        // A frame without a time can't get another one: it passes.
-        let fate = running_time.map(|time| state.decide(&buffer, time, meta.as_ref(), &mut messages));
-        if let Some(Fate::Keep { time, duration, .. }) = fate {
-            let buffer = buffer.make_mut();
-            buffer.set_pts(state.segment.position_from_running_time(gst::ClockTime::from_nseconds(time)));
-            buffer.set_dts(None);
-            if let Some(duration) = duration {
-                buffer.set_duration(gst::ClockTime::from_nseconds(duration));
+    /// Sink and source pads belong together by their names.
+    pub(super) fn linked(pad: &gst::Pad, parent: Option<&gst::Object>) -> gst::Iterator<gst::Pad> {
+        let name = pad.name();
+        let other = match name.strip_prefix("sink") {
+            Some(number) => format!("src{number}"),
+            None => name.replacen("src", "sink", 1),
+        };
+        let element = parent.and_then(|parent| parent.downcast_ref::<gst::Element>());
+        gst::Iterator::from_vec(element.and_then(|element| element.static_pad(&other)).into_iter().collect())
+    }
+
+    fn sink_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view() {
+            gst::QueryView::Allocation(_) => {}
+            gst::QueryView::Drain(_) => {
+                self.drain();
+                return gst::Pad::query_default(pad, Some(&*self.obj()), query);
             }
+            _ => return gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
-        drop(guard);
-        if warn {
-            gst::element_imp_warning!(
-                self,
-                gst::StreamError::Failed,
-                ["Frames without importance are kept: put desumnet before desumskim, with mode=annotate"]
-            );
+        let answered = self.srcpad.peer_query(query);
+        let waits = self.settings().waits();
+        let gst::QueryViewMut::Allocation(query) = query.view_mut() else { return answered };
+        let info = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+        let (Some(_), Some(info), Some(latency)) = (waits, info, self.latency()) else { return answered };
+        // Upstream's pool must not run dry while frames wait for what comes after them.
+        let spacing = Some(nominal_spacing(&info)).filter(|&spacing| spacing > 0).unwrap_or(super::run::USUAL_SPACING);
+        let held = u32::try_from(latency.div_ceil(spacing) + 1).unwrap_or(u32::MAX);
+        let pools: Vec<_> = query.allocation_pools().collect();
+        for (i, (pool, size, min, max)) in pools.iter().enumerate() {
+            let (min, max) = (min.saturating_add(held), if *max == 0 { 0 } else { max.saturating_add(held) });
+            query.set_nth_allocation_pool(i as u32, pool.as_ref(), *size, min, max);
         }
-        self.post(messages);
-        if fate == Some(Fate::Drop) { Ok(gst::FlowSuccess::Ok) } else { self.srcpad().push(buffer) }
+        if pools.is_empty() {
+            query.add_allocation_pool(None::<&gst::BufferPool>, info.size() as u32, held, 0);
+        }
+        true
     }
 
-    fn post(&self, messages: Vec<gst::Structure>) {
-        let element = self.obj();
-        for structure in messages {
-            gst::debug!(CAT, imp = self, "{structure}");
-            let _ = element.post_message(gst::message::Element::builder(structure).src(&*element).build());
-        }
+    /// How long frames may wait, ns.
+    fn latency(&self) -> Option<u64> {
+        self.state().run.as_ref().map(Run::latency)
     }
 
-    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        use gst::EventView;
+    pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        let gst::QueryViewMut::Latency(query) = query.view_mut() else {
+            return gst::Pad::query_default(pad, Some(&*self.obj()), query);
+        };
+        let Ok(Some(sinkpad)) = Self::linked(pad, Some(self.obj().upcast_ref())).next() else { return false };
+        if !sinkpad.peer_query(query.query_mut()) {
+            return false;
+        }
+        let (live, mut min, mut max) = query.result();
+        if live {
+            let ours = gst::ClockTime::from_nseconds(self.latency().unwrap_or(0));
+            min = min.saturating_add(ours);
+            max = max.map(|max| max.saturating_add(ours));
+        }
+        query.set(live, min, max);
+        true
+    }
+
+    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
-            EventView::FlushStop(_) => {
-                let settings = *self.settings();
-                if let Some(state) = &mut *self.state() {
-                    *state = State::new(settings);
-                }
-            }
-            EventView::Segment(segment) => {
-                if let (Some(state), Some(segment)) =
-                    (&mut *self.state(), segment.segment().downcast_ref::<gst::ClockTime>())
+            // It speaks of output times, which upstream would take for its own.
+            gst::EventView::Qos(_) => return true,
+            // Sound is cut by its samples, and frames follow each other, at normal speed only.
+            gst::EventView::Seek(seek) if seek.get().0 != 1.0 => return false,
+            gst::EventView::Reconfigure(_) => {
+                // Where it led nowhere it may lead somewhere now.
+                if let Some(lane) = self.state().lanes.values_mut().find(|lane| lane.srcpad == *pad)
+                    && lane.flow == Err(gst::FlowError::NotLinked)
                 {
-                    state.segment = segment.clone();
+                    lane.flow = Ok(gst::FlowSuccess::Ok);
                 }
-            }
-            // Where nothing is kept there is nothing to wait for, and within a clip its frames tell the time.
-            EventView::Gap(_) => return true,
-            EventView::Eos(_) => {
-                let ended = self.state().as_mut().and_then(|state| state.end_clip(None));
-                self.post(ended.into_iter().collect());
             }
             _ => {}
         }
         gst::Pad::event_default(pad, Some(&*self.obj()), event)
     }
-
-    fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
-        // It speaks of output times, which upstream would take for its own.
-        if event.type_() == gst::EventType::Qos {
-            return true;
-        }
-        gst::Pad::event_default(pad, Some(&*self.obj()), event)
-    }
 }
 
-impl State {
-    /// What becomes of the frame at this running time.
-    fn decide(
-        &mut self,
-        buffer: &gst::BufferRef,
-        time: u64,
-        meta: Option<&ImportanceMeta>,
-        messages: &mut Vec<gst::Structure>,
-    ) -> Fate {
-        let place = meta.map(|meta| Place {
-            segment: meta.segment,
-            frame: meta.frame,
-            frames: meta.segment_frames,
-            duration: meta.segment_duration.nseconds(),
-            importance: (!meta.flags.contains(Flags::UNSCORED)).then_some(meta.importance),
-        });
-        let duration = buffer.duration().unwrap_or(UNKNOWN_DURATION).nseconds();
-        let (fate, begins) = self.live.decide(time, duration, place.as_ref());
-        // A time-lapse has no clips.
-        match fate {
-            Fate::Drop => messages.extend(self.end_clip(buffer.pts())),
-            Fate::Keep { time, duration: None, reason } if begins => {
-                messages.extend(self.extend_clip(buffer.pts(), time, reason, meta));
-            }
-            Fate::Keep { .. } => {}
+/// Upstream sends caps, tags and the like only once: where they were not pushed they stay on the pad and go on with the next
+/// buffer.
+pub(super) fn keep_sticky(pad: &gst::Pad, events: impl Iterator<Item = gst::Event>) {
+    for event in events {
+        if event.is_sticky() && !matches!(event.type_(), gst::EventType::Segment | gst::EventType::Eos) {
+            // Refused only by a pad that is not active, which starts anew.
+            let _ = pad.store_sticky_event(&event);
         }
-        fate
-    }
-
-    /// A kept segment begins: `clip-start` if the one before was not kept.
-    fn extend_clip(
-        &mut self,
-        start: Option<gst::ClockTime>,
-        output: u64,
-        reason: Reason,
-        meta: Option<&ImportanceMeta>,
-    ) -> Option<gst::Structure> {
-        let meta = meta?;
-        if let Some(clip) = &mut self.clip {
-            clip.importance = clip.importance.max(meta.importance);
-            return None;
-        }
-        let clip = ClipInfo {
-            start,
-            output: gst::ClockTime::from_nseconds(output),
-            importance: meta.importance,
-            category: meta.category.clone(),
-            reason,
-        };
-        let message = clip.message("clip-start").build();
-        self.clip = Some(clip);
-        Some(message)
-    }
-
-    /// A clip has ended at this PTS, if one was playing: `clip-end`.
-    fn end_clip(&mut self, end: Option<gst::ClockTime>) -> Option<gst::Structure> {
-        let clip = self.clip.take()?;
-        Some(clip.message("clip-end").field("end", end).build())
-    }
-}
-
-impl ClipInfo {
-    /// `start` (PTS in the input), `output-start` (running time in the output), `importance` (of `clip-start`: of its first
-    /// segment; of `clip-end`: the highest of its segments), `category`, `reason` (`important`, or `due`: the skim would
-    /// have fallen short of its length).
-    fn message(&self, name: &str) -> gst::structure::Builder {
-        gst::Structure::builder(name)
-            .field("start", self.start)
-            .field("output-start", self.output)
-            .field("importance", self.importance)
-            .field("category", &self.category)
-            .field("reason", self.reason.name())
     }
 }

@@ -1,0 +1,343 @@
+//! A stream that goes along with the video: what of it waits, and what goes on next.
+
+use std::collections::VecDeque;
+
+use super::sound::{self, Sound, SoundError};
+use crate::summary::{
+    samples::{Chunk, Cutter, Step},
+    timeline::{Fate, Timeline},
+};
+
+enum Item {
+    /// At this running time, ns; of raw sound or anything else.
+    Buffer(gst::Buffer, u64),
+    /// Nothing comes from a running time on for a duration, ns; and the event's own time.
+    Gap { time: u64, duration: u64, stamp: gst::ClockTime },
+    Event(gst::Event),
+}
+
+/// What goes on next.
+pub enum Next {
+    Buffer(gst::Buffer),
+    Event(gst::Event),
+    /// Nothing, until more comes in or is decided.
+    Wait,
+}
+
+/// A pair of request pads, as its streaming thread and its task share it.
+pub struct Lane {
+    pub sinkpad: gst::Pad,
+    pub srcpad: gst::Pad,
+    queue: VecDeque<Item>,
+    /// Of what comes in.
+    segment: gst::FormattedSegment<gst::ClockTime>,
+    /// Raw sound that comes in: rate and bytes a sample of all channels.
+    raw: Option<(u32, u32)>,
+    /// Running time up to which it has come in, ns.
+    arrived: u64,
+    /// Running time up to which it has gone on, ns.
+    settled: u64,
+    /// Raw sound that goes out.
+    sound: Option<Sound>,
+    /// Number of the piece that was open when the lane began.
+    piece: u64,
+    /// Where the last buffer ended in the output: a buffer elsewhere is a discontinuity.
+    joins: Option<gst::ClockTime>,
+    /// EOS has gone out.
+    over: bool,
+    /// Pads are inactive or flushing: nobody is to wait.
+    pub flushing: bool,
+    /// What downstream said last.
+    pub flow: Result<gst::FlowSuccess, gst::FlowError>,
+}
+
+impl Lane {
+    /// Sound in it plays from the piece of this number on.
+    pub fn new(sinkpad: gst::Pad, srcpad: gst::Pad, piece: u64) -> Self {
+        Self {
+            sinkpad,
+            srcpad,
+            queue: VecDeque::new(),
+            segment: gst::FormattedSegment::new(),
+            raw: None,
+            arrived: 0,
+            settled: 0,
+            sound: None,
+            piece,
+            joins: None,
+            over: false,
+            flushing: true,
+            flow: Ok(gst::FlowSuccess::Ok),
+        }
+    }
+
+    /// The pads are active: nothing has come yet.
+    pub fn start(&mut self) {
+        *self = Self { flushing: false, ..Self::new(self.sinkpad.clone(), self.srcpad.clone(), self.piece) };
+    }
+
+    /// After a flush: forgets what waits. The events that waited, in order.
+    pub fn clear(&mut self) -> Vec<gst::Event> {
+        let event = |item| if let Item::Event(event) = item { Some(event) } else { None };
+        let events = self.queue.drain(..).filter_map(event).collect();
+        self.segment = gst::FormattedSegment::new();
+        (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
+        self.flushing = false;
+        self.flow = Ok(gst::FlowSuccess::Ok);
+        if let Some(sound) = &mut self.sound {
+            sound.cutter.forget_chunk();
+        }
+        events
+    }
+
+    /// The timeline begins anew.
+    pub fn begin_anew(&mut self) {
+        self.piece = 0;
+        if let Some(sound) = &mut self.sound {
+            sound.cutter.begin_anew();
+        }
+    }
+
+    /// Running time up to which it has come in, ns.
+    pub fn arrived(&self) -> u64 {
+        self.arrived
+    }
+
+    /// Running time before which it needs no piece of the timeline any more, ns.
+    pub fn settled(&self) -> u64 {
+        if self.over { u64::MAX } else { self.settled }
+    }
+
+    pub fn add_buffer(&mut self, mut buffer: gst::Buffer) {
+        if self.over {
+            return;
+        }
+        if let Some((rate, bpf)) = self.raw
+            && buffer.pts().is_some()
+        {
+            // Outside of its segment, it is not to be heard.
+            match gst_audio::audio_buffer_clip(buffer, self.segment.upcast_ref(), rate, bpf) {
+                Some(clipped) => buffer = clipped,
+                None => return,
+            }
+        }
+        // What has no time follows what came before.
+        let time = match buffer.pts().map(|pts| self.segment.to_running_time(pts)) {
+            Some(Some(time)) => time.nseconds(),
+            Some(None) => return,
+            None => self.arrived,
+        };
+        let duration = match self.raw {
+            Some((rate, bpf)) => (buffer.size() as u64 / u64::from(bpf)) * 1_000_000_000 / u64::from(rate),
+            None => buffer.duration().map_or(0, gst::ClockTime::nseconds),
+        };
+        self.arrived = self.arrived.max(time + duration);
+        self.queue.push_back(Item::Buffer(buffer, time));
+    }
+
+    /// A serialized event comes in; what goes out for it, in its turn.
+    ///
+    /// # Errors
+    /// [`SoundError`]: caps of sound that can't be cut.
+    pub fn add_event(&mut self, event: gst::Event, in_place: bool) -> Result<(), SoundError> {
+        use gst::EventView;
+        if event.type_() == gst::EventType::StreamStart && self.over {
+            (self.over, self.flow) = (false, Ok(gst::FlowSuccess::Ok));
+        }
+        let item = match event.view() {
+            EventView::Caps(caps) => {
+                self.raw = sound::info(caps.caps())?.map(|info| (info.rate(), info.bpf()));
+                Item::Event(event)
+            }
+            EventView::Segment(segment) => match segment.segment().downcast_ref::<gst::ClockTime>() {
+                Some(own) => {
+                    self.segment = own.clone();
+                    Item::Event(if in_place { event } else { super::retimed(&event) })
+                }
+                None => Item::Event(event),
+            },
+            EventView::Gap(gap) => {
+                let (stamp, duration) = gap.get();
+                let Some(time) = self.segment.to_running_time(stamp) else { return Ok(()) };
+                let (time, duration) = (time.nseconds(), duration.map_or(0, gst::ClockTime::nseconds));
+                self.arrived = self.arrived.max(time + duration);
+                Item::Gap { time, duration, stamp }
+            }
+            _ => Item::Event(event),
+        };
+        if !self.over {
+            self.queue.push_back(item);
+        }
+        Ok(())
+    }
+
+    /// Downstream takes no more buffers: only events go on.
+    pub fn drop_buffers(&mut self) {
+        self.queue.retain(|item| matches!(item, Item::Event(_)));
+    }
+
+    /// What goes on next, by what is decided. `in_place`: at its own time.
+    pub fn next(&mut self, timeline: &Timeline, in_place: bool) -> Next {
+        loop {
+            let next = match self.queue.front() {
+                None if self.sound.as_ref().is_some_and(|sound| sound.cutter.is_over(timeline)) && !self.over => {
+                    return self.end();
+                }
+                None => return Next::Wait,
+                Some(Item::Event(event)) => {
+                    let event = event.clone();
+                    self.queue.pop_front();
+                    return Next::Event(self.pass(event, in_place));
+                }
+                Some(Item::Buffer(_, time) | Item::Gap { time, .. }) => {
+                    self.settled = self.settled.max(*time);
+                    if self.sound.is_some() { self.next_sound(timeline, in_place) } else { self.next_other(timeline, in_place) }
+                }
+            };
+            match next {
+                Some(Next::Buffer(buffer)) => return Next::Buffer(self.joined(buffer)),
+                Some(next) => return next,
+                None => {}
+            }
+        }
+    }
+
+    /// An event's turn has come.
+    fn pass(&mut self, event: gst::Event, in_place: bool) -> gst::Event {
+        match event.view() {
+            gst::EventView::Caps(caps) => {
+                // They were checked when they came in.
+                let info = sound::info(caps.caps()).ok().flatten();
+                let before = self.sound.take();
+                self.sound = info.map(|info| {
+                    let cutter = match before {
+                        Some(before) => Cutter::after(info.rate(), &before.cutter),
+                        None => Cutter::new(info.rate(), in_place, self.piece),
+                    };
+                    Sound::new(info, cutter)
+                });
+            }
+            gst::EventView::Eos(_) => self.over = true,
+            _ => {}
+        }
+        event
+    }
+
+    /// The video has ended here.
+    fn end(&mut self) -> Next {
+        self.over = true;
+        self.drop_buffers();
+        self.flow = Err(gst::FlowError::Eos);
+        self.queue.clear();
+        Next::Event(gst::event::Eos::new())
+    }
+
+    /// With the flag that tells whether it goes on where the last one ended.
+    fn joined(&mut self, mut buffer: gst::Buffer) -> gst::Buffer {
+        if self.sound.is_some() {
+            let joins = self.joins.is_some() && self.joins == buffer.pts();
+            self.joins = buffer.pts().zip(buffer.duration()).map(|(pts, duration)| pts + duration);
+            if buffer.flags().contains(gst::BufferFlags::DISCONT) == joins {
+                let buffer = buffer.make_mut();
+                if joins {
+                    buffer.unset_flags(gst::BufferFlags::DISCONT);
+                } else {
+                    buffer.set_flags(gst::BufferFlags::DISCONT);
+                }
+            }
+        }
+        buffer
+    }
+
+    /// A step with the raw sound in front; `None`: nothing goes out for it.
+    fn next_sound(&mut self, timeline: &Timeline, in_place: bool) -> Option<Next> {
+        let (Some(sound), Some(item)) = (&mut self.sound, self.queue.front()) else { return Some(Next::Wait) };
+        let (buffer, chunk, stamp) = match item {
+            Item::Buffer(buffer, time) => (Some(buffer), sound.chunk(buffer, *time), buffer.pts()),
+            Item::Gap { time, duration, stamp } => {
+                (None, Chunk { time: *time, samples: sound.cutter.samples_in(*duration) }, Some(*stamp))
+            }
+            Item::Event(_) => return None,
+        };
+        // Where a running time is on the input's own scale.
+        let own = |time: u64| {
+            let stamp = stamp.unwrap_or_default().nseconds();
+            gst::ClockTime::from_nseconds((stamp + time).saturating_sub(chunk.time))
+        };
+        let step = sound.cutter.step(timeline, &chunk);
+        let cutter = &sound.cutter;
+        let output = |sample: u64| gst::ClockTime::from_nseconds(cutter.time_of(sample));
+        let stamped = |mut buffer: gst::Buffer, at: std::ops::Range<u64>, start: gst::ClockTime| {
+            let fields = buffer.make_mut();
+            fields.set_pts(start);
+            fields.set_dts(None);
+            fields.set_duration(output(at.end) - output(at.start));
+            fields.set_offset(u64::MAX);
+            fields.set_offset_end(u64::MAX);
+            Next::Buffer(buffer)
+        };
+        match step {
+            Step::Play { samples, at, fade } => {
+                let out = at..at + (samples.end - samples.start);
+                let start = if in_place { own(chunk.time + cutter.time_of(samples.start)) } else { output(at) };
+                match buffer {
+                    Some(buffer) => Some(stamped(sound.part(buffer, samples, at, &fade)?, out, start)),
+                    None if in_place => Some(gap(start, output(out.end) - output(out.start))),
+                    None => Some(stamped(sound.silence(out.end - out.start), out, start)),
+                }
+            }
+            Step::Silence { at } if in_place => Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start))),
+            Step::Silence { at } => Some(stamped(sound.silence(at.end - at.start), at.clone(), output(at.start))),
+            Step::Drop { samples } if in_place => {
+                let [start, end] = [samples.start, samples.end].map(|sample| own(chunk.time + cutter.time_of(sample)));
+                Some(gap(start, end - start))
+            }
+            Step::Drop { .. } => None,
+            Step::Done => {
+                self.queue.pop_front();
+                None
+            }
+            Step::Wait => Some(Next::Wait),
+            Step::Over => Some(self.end()),
+        }
+    }
+
+    /// A step with what is in front and is no raw sound: kept or dropped by where it starts.
+    fn next_other(&mut self, timeline: &Timeline, in_place: bool) -> Option<Next> {
+        let Some(Item::Buffer(_, time) | Item::Gap { time, .. }) = self.queue.front() else { return None };
+        let time = *time;
+        let piece = match timeline.fate(time) {
+            Fate::Undecided => return Some(Next::Wait),
+            Fate::Over => return Some(self.end()),
+            Fate::Dropped => None,
+            Fate::Kept(piece) => Some(piece),
+        };
+        let output = |time: u64| gst::ClockTime::from_nseconds(piece.map_or(0.0, |piece| piece.output(time)).round() as u64);
+        match (self.queue.pop_front()?, piece) {
+            (Item::Buffer(buffer, _), Some(_)) if in_place => Some(Next::Buffer(buffer)),
+            (Item::Buffer(mut buffer, _), Some(piece)) => {
+                let fields = buffer.make_mut();
+                if fields.pts().is_some() {
+                    fields.set_pts(output(time));
+                }
+                fields.set_dts(None);
+                let duration = fields.duration().map(|duration| duration.nseconds() as f64 / piece.speed);
+                fields.set_duration(duration.map(|duration| gst::ClockTime::from_nseconds(duration.round() as u64)));
+                Some(Next::Buffer(buffer))
+            }
+            (Item::Buffer(buffer, _), None) if in_place => {
+                Some(gap(buffer.pts()?, buffer.duration().unwrap_or_default()))
+            }
+            (Item::Gap { stamp, duration, .. }, _) if in_place => Some(gap(stamp, gst::ClockTime::from_nseconds(duration))),
+            (Item::Gap { duration, .. }, Some(piece)) => {
+                let until = (time + duration).min(piece.until);
+                Some(gap(output(time), output(until) - output(time)))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn gap(start: gst::ClockTime, duration: gst::ClockTime) -> Next {
+    Next::Event(gst::event::Gap::builder(start).duration(duration).build())
+}

@@ -1,0 +1,122 @@
+//! The video's pads: frames and events come in, and go out when they are decided.
+
+use std::collections::VecDeque;
+
+use gst::{prelude::*, subclass::prelude::*};
+
+use super::{
+    imp::{CAT, Skim, keep_sticky},
+    run::Out,
+};
+use crate::clip::nominal_spacing;
+
+impl Skim {
+    pub(super) fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut state = self.state();
+        if let Some(error) = state.failed {
+            return Err(error);
+        }
+        let settled = state.settled();
+        let run = state.run.as_mut().ok_or(gst::FlowError::Flushing)?;
+        let latency = run.latency();
+        let warn = run.add_frame(buffer);
+        run.timeline.forget(settled);
+        let longer = run.latency() > latency;
+        let out = run.release();
+        drop(state);
+        self.changed.notify_all();
+        if warn {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                ["Frames without importance are kept: put desumnet before desumskim, with mode=annotate"]
+            );
+        }
+        if longer {
+            self.post_latency();
+        }
+        self.send(out)
+    }
+
+    /// Pushes and posts; of what can't be pushed, the events that come only once stay on the pad.
+    fn send(&self, mut out: VecDeque<Out>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        while let Some(next) = out.pop_front() {
+            match next {
+                Out::Buffer(buffer) => {
+                    if let Err(error) = self.srcpad.push(buffer) {
+                        let event = |out| if let Out::Event(event) = out { Some(event) } else { None };
+                        keep_sticky(&self.srcpad, out.into_iter().filter_map(event));
+                        return Err(error);
+                    }
+                }
+                Out::Event(event) => {
+                    self.srcpad.push_event(event);
+                }
+                Out::Message(structure) => {
+                    gst::debug!(CAT, imp = self, "{structure}");
+                    let element = self.obj();
+                    let _ = element.post_message(gst::message::Element::builder(structure).src(&*element).build());
+                }
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    pub(super) fn sink_event(&self, event: gst::Event) -> bool {
+        match event.type_() {
+            gst::EventType::FlushStart => {
+                self.state().flushing = true;
+                self.changed.notify_all();
+                return self.srcpad.push_event(event);
+            }
+            gst::EventType::FlushStop => {
+                self.begin_anew();
+                return self.srcpad.push_event(event);
+            }
+            _ if !event.is_serialized() => return self.srcpad.push_event(event),
+            _ => {}
+        }
+        let mut state = self.state();
+        let Some(run) = &mut state.run else { return false };
+        let caps = if let gst::EventView::Caps(caps) = event.view() { Some(caps.caps()) } else { None };
+        if let Some(caps) = caps {
+            run.set_spacing(gst_video::VideoInfo::from_caps(caps).map_or(0, |info| nominal_spacing(&info)));
+        }
+        let caps = caps.is_some();
+        run.add_event(event);
+        let out = run.release();
+        drop(state);
+        self.changed.notify_all();
+        if caps {
+            self.post_latency();
+        }
+        // What downstream thinks of the frames, upstream hears at its next one.
+        let _ = self.send(out);
+        true
+    }
+
+    /// After a flush nothing of what was is known, and times begin anew for all streams.
+    fn begin_anew(&self) {
+        let mut state = self.state();
+        state.flushing = false;
+        state.lanes.values_mut().for_each(super::lane::Lane::begin_anew);
+        let begun = state.run.as_mut().map(super::run::Run::begin_anew);
+        drop(state);
+        self.changed.notify_all();
+        match begun {
+            Some(Ok(events)) => keep_sticky(&self.srcpad, events.into_iter()),
+            Some(Err(error)) => gst::element_imp_error!(self, gst::LibraryError::Settings, ("{error}")),
+            None => {}
+        }
+    }
+
+    /// Upstream wants its buffers back: what waits goes out.
+    pub(super) fn drain(&self) {
+        let out = self.state().run.as_mut().map(|run| {
+            run.finish();
+            run.release()
+        });
+        self.changed.notify_all();
+        let _ = out.map(|out| self.send(out));
+    }
+}

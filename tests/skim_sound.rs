@@ -1,0 +1,594 @@
+//! `desumskim` with sound and other streams beside the video: cuts to the sample, in step, in every order of events.
+
+mod common;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use gst::{ClockTime, prelude::*};
+use gstdesumnet::summary::plan::{Part, Plan};
+
+/// Longest wait for what must come: only a test that fails waits as long.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Frames a second; their length, ms.
+const FPS: u64 = 25;
+const FRAME: u64 = 40;
+
+/// What came out of a pad.
+#[derive(Clone, Debug)]
+enum Out {
+    Buffer(gst::Buffer),
+    Gap(ClockTime, ClockTime),
+    Eos,
+}
+
+#[derive(Default)]
+struct Seen {
+    out: Mutex<Vec<Out>>,
+    changed: Condvar,
+}
+
+/// Two pads of the test's around a pair of the element's.
+struct Stream {
+    input: gst::Pad,
+    output: gst::Pad,
+    seen: Arc<Seen>,
+}
+
+impl Stream {
+    fn new(element: &gst::Element, sink: &gst::Pad, caps: &str) -> Self {
+        let seen = Arc::new(Seen::default());
+        let add = |seen: &Seen, item| {
+            seen.out.lock().unwrap().push(item);
+            seen.changed.notify_all();
+        };
+        let (buffers, events) = (seen.clone(), seen.clone());
+        let input = gst::Pad::builder(gst::PadDirection::Src).build();
+        let output = gst::Pad::builder(gst::PadDirection::Sink)
+            .chain_function(move |_, _, buffer| {
+                add(&buffers, Out::Buffer(buffer));
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .event_function(move |pad, parent, event| {
+                match event.view() {
+                    gst::EventView::Gap(gap) => add(&events, Out::Gap(gap.get().0, gap.get().1.unwrap_or_default())),
+                    gst::EventView::Eos(_) => add(&events, Out::Eos),
+                    _ => return gst::Pad::event_default(pad, parent, event),
+                }
+                true
+            })
+            .build();
+        let src = element.static_pad(&sink.name().replace("sink", "src")).unwrap();
+        input.set_active(true).unwrap();
+        output.set_active(true).unwrap();
+        input.link(sink).unwrap();
+        src.link(&output).unwrap();
+        let stream = Self { input, output, seen };
+        stream.event(gst::event::StreamStart::new(&sink.name()));
+        stream.event(gst::event::Caps::new(&caps.parse().unwrap()));
+        stream.event(gst::event::Segment::new(&gst::FormattedSegment::<ClockTime>::new()));
+        stream
+    }
+
+    fn event(&self, event: gst::Event) {
+        assert!(self.input.push_event(event));
+    }
+
+    fn eos(&self) {
+        self.event(gst::event::Eos::new());
+    }
+
+    fn push(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        self.input.push(buffer)
+    }
+
+    /// What has come out, once it is as the condition says.
+    fn when(&self, condition: impl Fn(&[Out]) -> bool) -> Vec<Out> {
+        let out = self.seen.out.lock().unwrap();
+        let wait = self.seen.changed.wait_timeout_while(out, PATIENCE, |out| !condition(out)).unwrap();
+        assert!(!wait.1.timed_out(), "{} came out", wait.0.len());
+        wait.0.clone()
+    }
+
+    /// All that comes out until EOS.
+    fn finished(&self) -> Vec<Out> {
+        self.when(|out| matches!(out.last(), Some(Out::Eos)))
+    }
+}
+
+/// The element with video and this many further streams, playing.
+struct Rig {
+    element: gst::Element,
+    video: Stream,
+    others: Vec<Stream>,
+    bus: gst::Bus,
+    _folder: tempfile::TempDir,
+}
+
+/// Parts by start and duration, ns, and speed.
+fn write(parts: &[(u64, u64, f64)]) -> (PathBuf, tempfile::TempDir) {
+    let part = |&(start_ns, duration_ns, speed)| Part { start_ns, duration_ns, score: 0.5, speed };
+    let plan = Plan::new(parts.iter().map(part).collect()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("plan.json");
+    std::fs::write(&path, serde_json::to_string(&plan).unwrap()).unwrap();
+    (path, folder)
+}
+
+impl Rig {
+    fn new(parts: &[(u64, u64, f64)], caps: &[&str]) -> Self {
+        Self::with(parts, caps, true)
+    }
+
+    fn with(parts: &[(u64, u64, f64)], caps: &[&str], retime: bool) -> Self {
+        common::init();
+        let (path, folder) = write(parts);
+        let element = gst::ElementFactory::make("desumskim")
+            .property("plan", path.to_str().unwrap())
+            .property("retime", retime)
+            .build()
+            .unwrap();
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let pads: Vec<gst::Pad> = caps.iter().map(|_| element.request_pad_simple("sink_%u").unwrap()).collect();
+        element.set_state(gst::State::Playing).unwrap();
+        let video = format!("video/x-raw,format=GRAY8,width=4,height=4,framerate={FPS}/1");
+        let video = Stream::new(&element, &element.static_pad("sink").unwrap(), &video);
+        let others = pads.iter().zip(caps).map(|(pad, caps)| Stream::new(&element, pad, caps)).collect();
+        Self { element, video, others, bus, _folder: folder }
+    }
+
+    /// Video frames of these numbers, [`FRAME`] ms each.
+    fn frames(&self, numbers: std::ops::Range<u64>) {
+        for number in numbers {
+            self.video.push(frame(number, FRAME * 1_000_000)).unwrap();
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.element.set_state(gst::State::Null).unwrap();
+    }
+}
+
+/// A frame whose every pixel is its number's last byte.
+fn frame(number: u64, length: u64) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_mut_slice(vec![number as u8; 16]);
+    let fields = buffer.get_mut().unwrap();
+    fields.set_pts(ClockTime::from_nseconds(number * length));
+    fields.set_duration(ClockTime::from_nseconds(length));
+    buffer
+}
+
+const MONO: &str = "audio/x-raw,format=S16LE,rate=8000,channels=1,layout=interleaved";
+const RATE: u64 = 8_000;
+
+/// Samples of these numbers, each the `value` of its number.
+fn sound(numbers: std::ops::Range<u64>, value: impl Fn(u64) -> i16) -> gst::Buffer {
+    let mut buffer = gst::Buffer::from_slice(numbers.clone().flat_map(|n| value(n).to_le_bytes()).collect::<Vec<u8>>());
+    let time = |n: u64| ClockTime::from_nseconds(n * 1_000_000_000 / RATE);
+    let fields = buffer.get_mut().unwrap();
+    fields.set_pts(time(numbers.start));
+    fields.set_duration(time(numbers.end) - time(numbers.start));
+    buffer
+}
+
+/// Numbers its samples, and starts anew at 30000.
+fn numbered(n: u64) -> i16 {
+    (n % 30_000) as i16
+}
+
+/// The samples of mono sound, whose buffers must follow each other without a hole.
+fn samples(out: &[Out]) -> Vec<i16> {
+    let mut samples: Vec<i16> = Vec::new();
+    for item in out {
+        let Out::Buffer(buffer) = item else { continue };
+        let exact = samples.len() as u64 * 1_000_000_000 / RATE;
+        assert!(buffer.pts().unwrap().nseconds().abs_diff(exact) <= 1, "{buffer:?} at {exact}");
+        let map = buffer.map_readable().unwrap();
+        samples.extend(map.as_chunks().0.iter().map(|&sample| i16::from_le_bytes(sample)));
+    }
+    samples
+}
+
+/// Where the fades of 5 ms end that begin and end a part of the output.
+const FADE: usize = 40;
+
+fn ms(parts: &[(u64, u64, f64)]) -> Vec<(u64, u64, f64)> {
+    parts.iter().map(|&(start, duration, speed)| (start * 1_000_000, duration * 1_000_000, speed)).collect()
+}
+
+#[test]
+fn sound_is_cut_to_the_sample_with_fades() {
+    let rig = Rig::new(&ms(&[(400, 200, 1.0), (1000, 125, 1.0)]), &[MONO]);
+    // Sound first, in buffers that no cut falls between.
+    for start in (0..16_000).step_by(1_000) {
+        rig.others[0].push(sound(start..start + 1_000, |_| 10_000)).unwrap();
+    }
+    rig.frames(0..50);
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 1600 + 1000);
+    for part in [&out[..1600], &out[1600..]] {
+        let half = 0.5 / FADE as f64;
+        for i in 0..FADE {
+            let expected = (10_000.0 * (i as f64 / FADE as f64 + half)).round() as i16;
+            assert_eq!((part[i], part[part.len() - 1 - i]), (expected, expected), "{i}");
+        }
+        assert!(part[FADE..part.len() - FADE].iter().all(|&sample| sample == 10_000));
+    }
+}
+
+#[test]
+fn the_samples_that_play_are_those_of_the_parts() {
+    let rig = Rig::new(&ms(&[(400, 200, 1.0), (1000, 120, 1.0)]), &[MONO]);
+    // Video and sound by turns, as a demuxer's one thread pushes them.
+    for number in 0..50 {
+        rig.frames(number..number + 1);
+        rig.others[0].push(sound(number * 320..number * 320 + 320, numbered)).unwrap();
+    }
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 1600 + 960);
+    assert!((FADE..1600 - FADE).all(|i| out[i] == 3200 + i as i16));
+    assert!((FADE..960 - FADE).all(|i| out[1600 + i] == 8000 + i as i16));
+}
+
+#[test]
+fn whole_streams_pass_bit_by_bit() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    for number in 0..50 {
+        rig.frames(number..number + 1);
+        rig.others[0].push(sound(number * 320..number * 320 + 320, numbered)).unwrap();
+    }
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()), (0..16_000).map(numbered).collect::<Vec<_>>());
+}
+
+/// An hour of five frames a second that flash and beep every whole second.
+#[test]
+fn flashes_and_beeps_stay_together_for_an_hour() {
+    const LENGTH: u64 = 200_000_000;
+    // 700 parts of odd lengths that neither frames nor samples fit, some faster.
+    let parts: Vec<(u64, u64, f64)> = (0..700u64)
+        .map(|i| {
+            let speed = if i % 7 == 3 { 2.5 } else { 1.0 };
+            (i * 5_111_111_117 + 37_037_037, 2_345_678_901 + i * 1_234_567, speed)
+        })
+        .collect();
+    let rig = Rig::new(&parts, &[MONO]);
+    for second in 0..3_600 {
+        for number in second * 5..second * 5 + 5 {
+            rig.video.push(frame(number, LENGTH)).unwrap();
+        }
+        let beep = |n: u64| if n.is_multiple_of(RATE) { 30_000 } else { 0 };
+        rig.others[0].push(sound(second * RATE..(second + 1) * RATE, beep)).unwrap();
+    }
+    rig.video.eos();
+    rig.others[0].eos();
+    let beeps = samples(&rig.others[0].finished());
+    let video = rig.video.finished();
+    let played: f64 = parts.iter().map(|&(_, duration, speed)| duration as f64 / speed).sum();
+    assert!((beeps.len() as f64 - played * RATE as f64 / 1e9).abs() <= 1.0);
+    let mut last = None;
+    let times: Vec<u64> = video.iter().filter_map(|item| match item {
+        Out::Buffer(buffer) => {
+            let pts = buffer.pts().unwrap().nseconds();
+            last = buffer.duration().map(|duration| pts + duration.nseconds());
+            Some(pts)
+        }
+        _ => None,
+    }).collect();
+    assert!(times.windows(2).all(|w| w[0] < w[1]));
+    assert!((last.unwrap() as f64 - played).abs() <= LENGTH as f64);
+    // Where each flash is by the plan, and the beep that goes with it.
+    let (mut at, mut compared) = (0.0, 0);
+    for &(start, duration, speed) in &parts {
+        for second in start.div_ceil(1_000_000_000)..(start + duration).div_ceil(1_000_000_000) {
+            let since = second * 1_000_000_000 - start;
+            // Where the sound is not faded to nothing, and the frame is no half frame after the last one.
+            if speed == 1.0 && since > 100_000_000 && since + 1_000_000 < duration {
+                let exact = at + since as f64;
+                let flash = exact.round() as u64;
+                assert!(times.binary_search(&flash).is_ok() || times.binary_search(&(flash + 1)).is_ok() || times.binary_search(&(flash - 1)).is_ok(), "{flash}");
+                let near = (exact * RATE as f64 / 1e9).round() as usize;
+                let beep = (near - 1..=near + 1).find(|&sample| beeps[sample] > 100);
+                assert!(beep.is_some(), "no beep with the flash at {flash}");
+                compared += 1;
+            }
+        }
+        at += duration as f64 / speed;
+    }
+    assert!(compared > 1_000, "{compared}");
+}
+
+#[test]
+fn faster_parts_are_silent_and_as_long_as_the_video() {
+    let rig = Rig::new(&ms(&[(0, 400, 1.0), (400, 800, 4.0), (1200, 400, 1.0)]), &[MONO]);
+    for number in 0..50 {
+        rig.frames(number..number + 1);
+        rig.others[0].push(sound(number * 320..number * 320 + 320, |_| 10_000)).unwrap();
+    }
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 3_200 + 1_600 + 3_200);
+    assert!(out[3_200..4_800].iter().all(|&sample| sample == 0));
+    assert!(out[..3_200 - FADE].iter().chain(&out[4_800 + FADE..]).all(|&sample| sample == 10_000));
+}
+
+#[test]
+fn sound_that_is_missing_is_silence() {
+    // Starts 100 ms late, lacks 300 to 500 ms.
+    let rig = Rig::new(&ms(&[(0, 1_000, 1.0)]), &[MONO]);
+    for start in [800, 1_600, 4_000, 4_800, 5_600, 6_400, 7_200] {
+        rig.others[0].push(sound(start..start + 800, |_| 10_000)).unwrap();
+    }
+    rig.frames(0..25);
+    rig.video.eos();
+    rig.others[0].eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 8_000);
+    for (i, sample) in out.iter().enumerate() {
+        let silent = (0..800).contains(&i) || (2_400..4_000).contains(&i);
+        assert_eq!(*sample, if silent { 0 } else { 10_000 }, "{i}");
+    }
+}
+
+#[test]
+fn a_gap_event_stands_for_silence() {
+    let rig = Rig::new(&ms(&[(0, 1_000, 1.0)]), &[MONO]);
+    rig.frames(0..25);
+    rig.others[0].event(gst::event::Gap::builder(ClockTime::ZERO).duration(ClockTime::from_mseconds(500)).build());
+    // It has gone on without the sound that comes after it.
+    let early = rig.others[0].when(|out| !out.is_empty() && samples(out).len() >= 4_000);
+    assert_eq!(samples(&early), vec![0; 4_000]);
+    rig.others[0].push(sound(4_000..8_000, |_| 10_000)).unwrap();
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()).len(), 8_000);
+}
+
+#[test]
+fn sound_ends_with_the_video() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    rig.frames(0..25);
+    rig.others[0].push(sound(0..4_000, |_| 10_000)).unwrap();
+    rig.video.eos();
+    rig.others[0].push(sound(4_000..12_000, |_| 10_000)).unwrap();
+    assert_eq!(samples(&rig.others[0].finished()), vec![10_000; 8_000]);
+    // Upstream hears of it.
+    assert_eq!(rig.others[0].push(sound(12_000..12_800, |_| 0)), Err(gst::FlowError::Eos));
+    assert!(matches!(rig.video.finished().last(), Some(Out::Eos)));
+}
+
+#[test]
+fn sound_that_ends_before_the_video_ends_in_its_turn() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    rig.others[0].push(sound(0..4_000, |_| 10_000)).unwrap();
+    rig.others[0].eos();
+    rig.frames(0..12);
+    // 0.48 s of video are there, and 0.5 s of sound.
+    assert!(!rig.others[0].seen.out.lock().unwrap().iter().any(|item| matches!(item, Out::Eos)));
+    rig.frames(12..25);
+    assert_eq!(samples(&rig.others[0].finished()), vec![10_000; 4_000]);
+    rig.frames(25..50);
+    rig.video.eos();
+    assert_eq!(rig.video.finished().len(), 51);
+}
+
+#[test]
+fn subtitles_are_kept_or_dropped_by_where_they_start() {
+    let rig = Rig::new(&ms(&[(400, 200, 1.0), (1000, 400, 2.0)]), &["text/x-raw,format=utf8"]);
+    let text = |start, duration| {
+        let mut buffer = gst::Buffer::from_slice(b"words");
+        buffer.get_mut().unwrap().set_pts(ClockTime::from_mseconds(start));
+        buffer.get_mut().unwrap().set_duration(ClockTime::from_mseconds(duration));
+        buffer
+    };
+    let subtitles = &rig.others[0];
+    for start in [0, 399, 400, 599, 600, 1_100] {
+        subtitles.push(text(start, 100)).unwrap();
+    }
+    subtitles.event(gst::event::Gap::builder(ClockTime::from_mseconds(1_200)).duration(ClockTime::from_mseconds(400)).build());
+    rig.frames(0..50);
+    rig.video.eos();
+    subtitles.eos();
+    let out: Vec<(u64, u64, bool)> = subtitles.finished().iter().filter_map(|item| match item {
+        Out::Buffer(b) => Some((b.pts().unwrap().mseconds(), b.duration().unwrap().mseconds(), true)),
+        Out::Gap(start, duration) => Some((start.mseconds(), duration.mseconds(), false)),
+        Out::Eos => None,
+    }).collect();
+    assert_eq!(out, [(0, 100, true), (199, 100, true), (250, 50, true), (300, 100, false)]);
+}
+
+#[test]
+fn new_caps_go_on_where_the_old_ones_ended() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    let stream = &rig.others[0];
+    stream.push(sound(0..4_000, |_| 10_000)).unwrap();
+    stream.event(gst::event::Caps::new(&MONO.replace("8000", "16000").parse().unwrap()));
+    let mut twice = gst::Buffer::from_slice(5_000i16.to_le_bytes().repeat(8_000));
+    twice.get_mut().unwrap().set_pts(ClockTime::from_mseconds(500));
+    stream.push(twice).unwrap();
+    rig.frames(0..25);
+    rig.video.eos();
+    let out = stream.finished();
+    let buffers: Vec<&gst::Buffer> = out.iter().filter_map(|o| if let Out::Buffer(b) = o { Some(b) } else { None }).collect();
+    assert_eq!(buffers.iter().map(|b| b.size() / 2).sum::<usize>(), 12_000);
+    for pair in buffers.windows(2) {
+        assert_eq!(pair[0].pts().unwrap() + pair[0].duration().unwrap(), pair[1].pts().unwrap());
+    }
+    let last = buffers[buffers.len() - 1];
+    assert_eq!(last.pts().unwrap() + last.duration().unwrap(), ClockTime::SECOND);
+    let caps = stream.output.current_caps().unwrap();
+    assert_eq!(caps.structure(0).unwrap().get("rate"), Ok(16_000));
+}
+
+#[test]
+fn sound_in_planes_is_refused_with_the_remedy() {
+    let rig = Rig::new(&ms(&[(0, 1_000, 1.0)]), &[MONO]);
+    let planes = "audio/x-raw,format=S16LE,rate=8000,channels=2,channel-mask=(bitmask)3,layout=non-interleaved";
+    assert!(!rig.others[0].input.push_event(gst::event::Caps::new(&planes.parse().unwrap())));
+    let message = rig.bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+    let gst::MessageView::Error(error) = message.view() else { unreachable!() };
+    assert!(error.error().to_string().contains("sink_0: sound with each channel in its own plane"), "{error:?}");
+}
+
+#[test]
+fn without_retiming_sound_keeps_its_times_and_gaps_stand_for_the_rest() {
+    let rig = Rig::with(&ms(&[(100, 200, 1.0), (400, 100, 2.0)]), &[MONO], false);
+    rig.others[0].push(sound(0..8_000, |_| 10_000)).unwrap();
+    rig.frames(0..25);
+    rig.video.eos();
+    let (mut covered, mut kept) = (0, Vec::new());
+    for item in rig.others[0].finished() {
+        let (start, duration) = match &item {
+            Out::Buffer(buffer) => (buffer.pts().unwrap(), buffer.duration().unwrap()),
+            Out::Gap(start, duration) => (*start, *duration),
+            Out::Eos => continue,
+        };
+        assert_eq!(start.nseconds(), covered);
+        covered += duration.nseconds();
+        if let Out::Buffer(_) = item {
+            kept.push((start.mseconds(), covered / 1_000_000));
+        }
+    }
+    assert_eq!((kept[0].0, kept[kept.len() - 1].1, covered), (100, 300, 1_000_000_000));
+}
+
+#[test]
+fn pads_come_and_go_while_playing() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    rig.frames(0..10);
+    rig.others[0].push(sound(0..8_000, |_| 10_000)).unwrap();
+    rig.others[0].when(|out| samples(out).len() >= 3_000);
+    let late = rig.element.request_pad_simple("sink_%u").unwrap();
+    assert_eq!(late.name(), "sink_1");
+    let late_stream = Stream::new(&rig.element, &late, MONO);
+    let first = rig.element.static_pad("sink_0").unwrap();
+    rig.element.release_request_pad(&first);
+    assert!(rig.element.static_pad("sink_0").is_none() && rig.element.static_pad("src_0").is_none());
+    late_stream.push(sound(0..8_000, |_| 10_000)).unwrap();
+    rig.frames(10..25);
+    rig.video.eos();
+    assert_eq!(samples(&late_stream.finished()).len(), 8_000);
+    assert_eq!(rig.video.finished().len(), 26);
+}
+
+#[test]
+fn a_stream_far_ahead_of_the_video_waits_for_it() {
+    let rig = Rig::new(&ms(&[(0, 90_000, 1.0)]), &[MONO]);
+    let second = |s: u64| sound(s * RATE..(s + 1) * RATE, |_| 1);
+    let stream = &rig.others[0];
+    std::thread::scope(|scope| {
+        let pushed = scope.spawn(|| (0..70).try_for_each(|s| stream.push(second(s)).map(|_| ())));
+        // 61 seconds go in: what comes after them waits until the video has come to 10 s.
+        rig.frames(0..11 * FPS);
+        assert_eq!(pushed.join().unwrap(), Ok(()));
+    });
+    rig.video.eos();
+    assert_eq!(samples(&stream.finished()).len(), 11 * RATE as usize);
+}
+
+#[test]
+fn stopping_releases_whoever_waits() {
+    let rig = Rig::new(&ms(&[(0, 90_000, 1.0)]), &[MONO]);
+    let second = |s: u64| sound(s * RATE..(s + 1) * RATE, |_| 1);
+    std::thread::scope(|scope| {
+        let stream = &rig.others[0];
+        let pushed = scope.spawn(|| (0..70).map(|s| stream.push(second(s))).find(Result::is_err));
+        rig.frames(0..10);
+        rig.element.set_state(gst::State::Null).unwrap();
+        assert_eq!(pushed.join().unwrap(), Some(Err(gst::FlowError::Flushing)));
+    });
+}
+
+#[test]
+fn an_unlinked_stream_is_no_matter_of_the_others_and_an_error_is() {
+    for (fails, video) in [(gst::FlowError::NotLinked, Ok(gst::FlowSuccess::Ok)), (gst::FlowError::Error, Err(gst::FlowError::Error))] {
+        let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+        let stream = &rig.others[0];
+        stream.output.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            probe.flow_res = Err(fails);
+            probe.data = None;
+            gst::PadProbeReturn::Handled
+        });
+        rig.frames(0..10);
+        let refused = (0..).map(|n| stream.push(sound(n * 80..n * 80 + 80, |_| 1))).find(Result::is_err);
+        assert_eq!(refused, Some(Err(fails)));
+        assert_eq!(rig.video.push(frame(10, FRAME * 1_000_000)), video);
+        assert_eq!(rig.bus.pop_filtered(&[gst::MessageType::Error]).is_some(), video.is_err());
+    }
+}
+
+#[test]
+fn all_begins_anew_after_a_flush() {
+    let rig = Rig::new(&ms(&[(400, 200, 1.0)]), &[MONO]);
+    rig.others[0].push(sound(0..16_000, |_| 10_000)).unwrap();
+    rig.frames(0..12);
+    for stream in [&rig.video, &rig.others[0]] {
+        stream.event(gst::event::FlushStart::new());
+    }
+    for stream in [&rig.others[0], &rig.video] {
+        stream.event(gst::event::FlushStop::new(true));
+        stream.event(gst::event::Segment::new(&gst::FormattedSegment::<ClockTime>::new()));
+        stream.seen.out.lock().unwrap().clear();
+    }
+    rig.others[0].push(sound(0..16_000, |_| 10_000)).unwrap();
+    rig.frames(0..50);
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()).len(), 1_600);
+    assert_eq!(rig.video.finished().len(), 6);
+}
+
+/// A file with one thread that reads it and plain queues of a second: what is ahead of the video waits in the element.
+#[test]
+fn plain_queues_do_not_lock_up_with_a_look_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, skim] = ["whole.mkv", "skim.mkv"].map(|name| folder.path().join(name));
+    common::launch(&format!(
+        "videotestsrc pattern=ball num-buffers=400 ! video/x-raw,width=64,height=48,framerate=25/1 \
+         ! x264enc speed-preset=ultrafast threads=1 ! matroskamux name=m ! filesink location={} \
+         audiotestsrc wave=ticks num-buffers=400 samplesperbuffer=320 ! {MONO} ! m.",
+        whole.display()
+    ));
+    let model = common::tiny_model(folder.path());
+    common::launch(&format!(
+        "filesrc location={} ! matroskademux name=d d.video_0 ! queue ! avdec_h264 ! videoconvert \
+         ! desumnet model={} device=cpu precision=f32 interval=8 ! desumskim name=s ratio=0.4 look-ahead=5000000000 \
+         ! videoconvert ! x264enc speed-preset=ultrafast threads=1 tune=zerolatency ! queue ! matroskamux name=m ! filesink location={} \
+         d.audio_0 ! queue ! s.sink_0 s.src_0 ! queue ! m.",
+        whole.display(),
+        model.display(),
+        skim.display()
+    ));
+    let [video, audio] = ["video", "audio"].map(|kind| {
+        let length = std::sync::Arc::new(Mutex::new(0));
+        let end = length.clone();
+        let pipeline = gst::parse::launch(&format!(
+            "filesrc location={} ! matroskademux name=d d.{kind}_0 ! fakesink name=sink sync=false",
+            skim.display()
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let pad = pipeline.by_name("sink").unwrap().static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            let buffer = probe.buffer().unwrap();
+            *end.lock().unwrap() = (buffer.pts().unwrap() + buffer.duration().unwrap_or_default()).mseconds();
+            gst::PadProbeReturn::Ok
+        });
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let end = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = pipeline.bus().unwrap().timed_pop_filtered(gst::ClockTime::NONE, &end).unwrap();
+        assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+        pipeline.set_state(gst::State::Null).unwrap();
+        let length = *length.lock().unwrap();
+        length
+    });
+    assert!(video > 1_000 && video < 16_000, "{video}");
+    assert!(video.abs_diff(audio) <= 20, "{video} ms of video, {audio} ms of sound");
+}
