@@ -181,6 +181,14 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     for (segment, answer) in waiting {
         take(segment, answer)?;
     }
+    // Where frames come sooner than the one before should end, the next segment counts.
+    for i in 1..segments.len() {
+        let next = segments[i].start_ns;
+        let segment = &mut segments[i - 1];
+        if next > segment.start_ns {
+            segment.duration_ns = segment.duration_ns.min(next - segment.start_ns);
+        }
+    }
     let Some(last) = segments.last() else { return Err(DecodeError::Empty { video: video.into() }.into()) };
     let duration_ns = last.start_ns + last.duration_ns;
     let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();

@@ -124,7 +124,17 @@ fn frames_wait_for_the_look_ahead_and_the_end_brings_the_rest() {
         harness.push(buffer).unwrap();
         out.extend(pull(&mut harness));
         // With the first frame of the segment that ends two later.
-        assert_eq!(out.len(), if i < 32 { 0 } else if i < 48 { 16 } else { 32 }, "{i}");
+        assert_eq!(
+            out.len(),
+            if i < 32 {
+                0
+            } else if i < 48 {
+                16
+            } else {
+                32
+            },
+            "{i}"
+        );
     }
     out.extend(run(&mut harness, []));
     assert_eq!(in_a_row(&out), (0..64).collect::<Vec<_>>());
@@ -231,7 +241,10 @@ fn frames_that_could_not_be_scored_are_not_lost() {
         assert_eq!(pull(&mut harness), [(number, FRAME * number)]);
     }
     let said = messages(&bus);
-    assert_eq!((said.len(), said[0].name().as_str(), said[0].get("reason")), (1, "clip-start", Ok("unscored".to_string())));
+    assert_eq!(
+        (said.len(), said[0].name().as_str(), said[0].get("reason")),
+        (1, "clip-start", Ok("unscored".to_string()))
+    );
 }
 
 #[test]
@@ -453,8 +466,7 @@ fn a_plan_is_followed_without_importance_and_without_waiting() {
 #[test]
 fn faster_parts_come_at_the_inputs_rate_and_the_whole_is_as_long_as_planned() {
     // 20 frames, 100 at 8 (12.5), 3 at 2.5 (1.2), 7 at 3 (2.33), 30 frames: 66.03 in all.
-    let plan =
-        plan(&[(0, 800, 1.0), (800, 4000, 8.0), (4800, 120, 2.5), (5000, 280, 3.0), (5280, 1200, 1.0)]);
+    let plan = plan(&[(0, 800, 1.0), (800, 4000, 8.0), (4800, 120, 2.5), (5000, 280, 3.0), (5280, 1200, 1.0)]);
     let out = run(&mut harness(&plan.properties()), (0..200).map(bare));
     let numbers: Vec<u64> = out.iter().map(|(number, _)| *number).collect();
     assert!(numbers.windows(2).all(|w| w[0] < w[1]));
@@ -502,6 +514,7 @@ fn without_retiming_frames_keep_their_times_and_gaps_stand_for_the_rest() {
     let seen = record(&harness);
     let out = run(&mut harness, (0..8).map(bare));
     assert_eq!(out, [2, 3, 5].map(|number| (number, FRAME * number)));
-    let seen: Vec<String> = seen.try_iter().skip_while(|item| item.parse::<u64>().is_err() && !item.starts_with("gap")).collect();
+    let seen: Vec<String> =
+        seen.try_iter().skip_while(|item| item.parse::<u64>().is_err() && !item.starts_with("gap")).collect();
     assert_eq!(seen, ["gap 0", "gap 40", "2", "3", "gap 160", "5", "gap 240", "gap 280", "eos"]);
 }

@@ -18,9 +18,14 @@ const VP9: &str = "video/x-vp9";
 const AAC: &str = "audio/mpeg,mpegversion=4";
 const OPUS: &str = "audio/x-opus";
 
-/// What encoders and muxers are set to: good quality at a bearable speed, and files that play while they load. Those that are not
-/// there, or are other ones, stay as they are.
-const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
+/// The AAC encoder of choice: it keeps more channels than two. What it encodes begins with silence of this many samples, which the
+/// file does not tell.
+const AAC_ENCODER: &str = "avenc_aac";
+const AAC_DELAY: u64 = 1_024;
+
+/// What encoders and muxers are set to: good quality at a bearable speed. Those that are not there, or are other ones, stay as they
+/// are.
+const SETTINGS: [(&str, &[(&str, &str)]); 4] = [
     ("x264enc", &[("speed-preset", "veryfast"), ("pass", "qual"), ("quantizer", "20")]),
     (
         "vp9enc",
@@ -34,8 +39,7 @@ const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
         ],
     ),
     ("opusenc", &[("bitrate", "128000")]),
-    ("avenc_aac", &[("bitrate", "160000")]),
-    ("mp4mux", &[("faststart", "true")]),
+    (AAC_ENCODER, &[("bitrate", "160000")]),
 ];
 
 /// A file name tells no container.
@@ -78,11 +82,19 @@ impl Container {
     /// For `encodebin`. Frames come when they come: no rate is forced on them.
     pub fn profile(&self) -> gst_pbutils::EncodingContainerProfile {
         let [muxer, video, audio] = [self.muxer.1, self.video, self.audio].map(caps);
+        let sound = gst_pbutils::EncodingAudioProfile::builder(&audio);
+        let sound = if self.sound_delay() > 0 { sound.preset_name(AAC_ENCODER) } else { sound };
         gst_pbutils::EncodingContainerProfile::builder(&muxer)
             .name("desumnet")
             .add_profile(gst_pbutils::EncodingVideoProfile::builder(&video).variable_framerate(true).build())
-            .add_profile(gst_pbutils::EncodingAudioProfile::builder(&audio).build())
+            .add_profile(sound.build())
             .build()
+    }
+
+    /// How much later than it should be a player hears what the sound's encoder makes, in samples.
+    pub fn sound_delay(&self) -> u64 {
+        let known = self.audio == AAC && gst::ElementFactory::find(AAC_ENCODER).is_some();
+        if known { AAC_DELAY } else { 0 }
     }
 }
 

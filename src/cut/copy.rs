@@ -1,6 +1,6 @@
 //! Copies the encoded streams of a file from key frame to key frame: fast, and no picture loses quality.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gst::prelude::*;
 
@@ -24,41 +24,64 @@ const PARSERS: [(&str, &str); 2] = [("video/x-h264", "h264parse"), ("video/x-h26
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid(Vec<u64>);
 
+/// What was seen of a file's streams.
+#[derive(Default)]
+struct Seen {
+    /// There are streams, and none of them is video.
+    only_others: bool,
+    /// Times of key frames, ns.
+    keys: Vec<u64>,
+    end: u64,
+}
+
+fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Grid {
     /// Of a file's first video stream. Reads it through.
     ///
     /// # Errors
     /// [`CutError`]
     pub fn of(video: &str) -> Result<Self, CutError> {
-        let times = Arc::new(Mutex::new(Vec::new()));
-        let (found, pipeline) = (times.clone(), Running(gst::Pipeline::new()));
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let pipeline = Running(gst::Pipeline::new());
         let sink = make("fakesink")?;
         pipeline.0.add(&sink).map_err(|e| CutError::Element(e.to_string()))?;
         let source = encoded(&uri_of(video)?, &pipeline.0)?;
         let target = sink.static_pad("sink").ok_or_else(|| CutError::Element("fakesink".into()))?;
+        let seeing = seen.clone();
         source.connect_pad_added(move |_, pad| {
             let is_video = caps_of(pad).structure(0).is_some_and(|caps| caps.name().starts_with("video/"));
-            if is_video && !target.is_linked() && pad.link(&target).is_ok() {
-                let found = found.clone();
-                each_buffer(pad, move |buffer, time| {
-                    if let Some(time) = time {
-                        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
-                        let end = time + buffer.duration().map_or(1, gst::ClockTime::nseconds);
-                        found.push((time, end, !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)));
-                    }
-                    true
-                });
+            let of_others = !(is_video && !target.is_linked() && pad.link(&target).is_ok());
+            lock(&seeing).only_others = of_others && !target.is_linked();
+            if of_others {
+                return;
             }
+            let seeing = seeing.clone();
+            each_buffer(pad, move |buffer, time| {
+                if let Some(time) = time {
+                    let mut seen = lock(&seeing);
+                    seen.end = seen.end.max(time + buffer.duration().map_or(1, gst::ClockTime::nseconds));
+                    if !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                        seen.keys.push(time);
+                    }
+                }
+                true
+            });
         });
-        pipeline.run(|_| {}).map_err(|stop| match stop {
-            Stop::Failed(reason) | Stop::Unwritable(reason) => DecodeError::Broken { video: video.into(), reason },
-            Stop::NoVideo | Stop::Full => DecodeError::NoVideo { video: video.into() },
-        })?;
-        let seen = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
-        let end = seen.iter().map(|&(_, end, _)| end).max();
-        let end = end.ok_or_else(|| DecodeError::NoVideo { video: video.into() })?;
-        let mut grid: Vec<u64> =
-            seen.into_iter().filter(|&(.., key)| key).map(|(time, ..)| time).chain([end]).collect();
+        let stopped = pipeline.run(|_| {});
+        let seen = std::mem::take(&mut *lock(&seen));
+        let no_video = || DecodeError::NoVideo { video: video.into() };
+        match stopped {
+            // Streams that go nowhere are an error of their own.
+            Err(Stop::Failed(reason)) if !seen.only_others => {
+                return Err(DecodeError::Broken { video: video.into(), reason }.into());
+            }
+            _ if seen.keys.is_empty() => return Err(no_video().into()),
+            _ => {}
+        }
+        let mut grid: Vec<u64> = seen.keys.into_iter().chain([seen.end]).collect();
         grid.sort_unstable();
         grid.dedup();
         Ok(Self(grid))

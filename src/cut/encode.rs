@@ -33,8 +33,12 @@ fn link(
     for sound in sounds {
         let input = request(skim, "sink_%u")?;
         let output = pad_of(skim, &input.name().replace("sink", "src"))?;
-        link_pads(&output, &request(&making.encoder, "audio_%u")?)?;
-        streams.push((sound, format!("audioconvert ! {SOUND}"), input));
+        let target = request(&making.encoder, "audio_%u")?;
+        link_pads(&output, &target)?;
+        // The encoder's delay is made up for by as much of the beginning.
+        let rate = caps_of(sound).structure(0).and_then(|caps| caps.get::<i32>("rate").ok()).unwrap_or(48_000);
+        target.set_offset(-((making.container.sound_delay() * 1_000_000_000 / rate.max(1) as u64) as i64));
+        streams.push((sound, format!("audioconvert ! capsfilter caps=\"{SOUND}\""), input));
     }
     for (stream, filter, input) in streams {
         let filter = gst::parse::bin_from_description(&filter, true).map_err(|e| Some(e.to_string()))?;

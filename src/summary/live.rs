@@ -120,9 +120,8 @@ impl Live {
                 }
             },
             Mode::TimeLapse(lapse) => {
-                let speed = place.map_or(1.0, |place| {
-                    lapse.speed(place.importance.unwrap_or(UNKNOWN_IMPORTANCE), place.duration)
-                });
+                let speed = place
+                    .map_or(1.0, |place| lapse.speed(place.importance.unwrap_or(UNKNOWN_IMPORTANCE), place.duration));
                 self.verdict(Some((speed, Reason::Important))).into_iter().collect()
             }
         };

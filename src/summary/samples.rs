@@ -340,7 +340,8 @@ mod tests {
         let mut cutter = Cutter::new(1_000, false, 0);
         let mut steps = |time: u64, samples| {
             let chunk = Chunk { time: time * MS, samples };
-            let steps = std::iter::repeat_with(|| cutter.step(&timeline, &chunk)).take_while(|step| *step != Step::Done);
+            let steps =
+                std::iter::repeat_with(|| cutter.step(&timeline, &chunk)).take_while(|step| *step != Step::Done);
             let words = steps.map(|step| match step {
                 Step::Play { samples, at, .. } => format!("play {samples:?} at {at}"),
                 Step::Silence { at } => format!("silence {at:?}"),

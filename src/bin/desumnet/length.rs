@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use gstdesumnet::offline::VideoScores;
+
 /// `90`, `60s`, `1m30s`, `1h`, `500ms`
 pub fn length(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -18,6 +20,13 @@ pub fn ratio(text: &str) -> Result<f64, String> {
     };
     let in_range = ratio.ok().filter(|ratio| *ratio > 0.0 && *ratio <= 1.0);
     in_range.ok_or_else(|| "write a share over 0 and up to 1, such as 15% or 0.15".into())
+}
+
+/// What a plan may take, ns, for a file that is no longer than asked, ns: frames are not cut, so it may come out longer by one.
+pub fn room(asked: u64, scores: &VideoScores) -> u64 {
+    let rate = scores.frame_rate;
+    let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
+    asked.saturating_sub(frame.min(asked / 2))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use gstdesumnet::{
 
 use crate::{
     inputs::Inputs,
-    length::{length, ratio},
+    length::{length, ratio, room},
     reports::{Kind, Reports},
     scoring::Scoring,
     summarise::{How, Output},
@@ -90,10 +90,7 @@ impl Args {
         if whole {
             eprintln!("{} is no longer than that: all of it is taken", scores.video);
         }
-        // Frames are not cut: what is taken may come out longer by one.
-        let rate = scores.frame_rate;
-        let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
-        let room = if whole { asked } else { asked.saturating_sub(frame.min(asked / 2)) };
+        let room = if whole { asked } else { room(asked, scores) };
         let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;
         let shots = match &grid {
             Some(grid) => score_shots(&grid.fit(&scores.shots), &scores.scored()),

@@ -13,7 +13,7 @@ use gstdesumnet::{
 
 use crate::{
     inputs::Inputs,
-    length::length,
+    length::{length, room},
     scoring::Scoring,
     summarise::{How, Output},
 };
@@ -73,7 +73,7 @@ impl Args {
                 return Err("the paper's formula has a length of its own: leave --speed and --length out".into());
             }
             (_, Some(speed), _) => Target::Speed(speed),
-            (_, None, Some(length)) => Target::Length(length.as_nanos() as u64),
+            (_, None, Some(length)) => Target::Length(room(length.as_nanos() as u64, scores)),
             (_, None, None) => return Err("how fast? give --speed 8, or --length 30s".into()),
         };
         Ok(by_score(&segments, target, self.min_speed, self.max_speed.unwrap_or(f64::INFINITY))?)

@@ -80,13 +80,7 @@ impl ObjectSubclass for Skim {
             .iterate_internal_links_function(Self::linked)
             .flags(gst::PadFlags::PROXY_CAPS)
             .build();
-        Self {
-            sinkpad,
-            srcpad,
-            settings: Mutex::default(),
-            state: Mutex::default(),
-            changed: Condvar::new(),
-        }
+        Self { sinkpad, srcpad, settings: Mutex::default(), state: Mutex::default(), changed: Condvar::new() }
     }
 }
 

@@ -12,7 +12,11 @@ enum Item {
     /// At this running time, ns; of raw sound or anything else.
     Buffer(gst::Buffer, u64),
     /// Nothing comes from a running time on for a duration, ns; and the event's own time.
-    Gap { time: u64, duration: u64, stamp: gst::ClockTime },
+    Gap {
+        time: u64,
+        duration: u64,
+        stamp: gst::ClockTime,
+    },
     Event(gst::Event),
 }
 
@@ -191,7 +195,11 @@ impl Lane {
                 }
                 Some(Item::Buffer(_, time) | Item::Gap { time, .. }) => {
                     self.settled = self.settled.max(*time);
-                    if self.sound.is_some() { self.next_sound(timeline, in_place) } else { self.next_other(timeline, in_place) }
+                    if self.sound.is_some() {
+                        self.next_sound(timeline, in_place)
+                    } else {
+                        self.next_other(timeline, in_place)
+                    }
                 }
             };
             match next {
@@ -286,7 +294,9 @@ impl Lane {
                     None => Some(stamped(sound.silence(out.end - out.start), out, start)),
                 }
             }
-            Step::Silence { at } if in_place => Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start))),
+            Step::Silence { at } if in_place => {
+                Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start)))
+            }
             Step::Silence { at } => Some(stamped(sound.silence(at.end - at.start), at.clone(), output(at.start))),
             Step::Drop { samples } if in_place => {
                 let [start, end] = [samples.start, samples.end].map(|sample| own(chunk.time + cutter.time_of(sample)));
@@ -312,7 +322,8 @@ impl Lane {
             Fate::Dropped => None,
             Fate::Kept(piece) => Some(piece),
         };
-        let output = |time: u64| gst::ClockTime::from_nseconds(piece.map_or(0.0, |piece| piece.output(time)).round() as u64);
+        let output =
+            |time: u64| gst::ClockTime::from_nseconds(piece.map_or(0.0, |piece| piece.output(time)).round() as u64);
         match (self.queue.pop_front()?, piece) {
             (Item::Buffer(buffer, _), Some(_)) if in_place => Some(Next::Buffer(buffer)),
             (Item::Buffer(mut buffer, _), Some(piece)) => {
@@ -328,7 +339,9 @@ impl Lane {
             (Item::Buffer(buffer, _), None) if in_place => {
                 Some(gap(buffer.pts()?, buffer.duration().unwrap_or_default()))
             }
-            (Item::Gap { stamp, duration, .. }, _) if in_place => Some(gap(stamp, gst::ClockTime::from_nseconds(duration))),
+            (Item::Gap { stamp, duration, .. }, _) if in_place => {
+                Some(gap(stamp, gst::ClockTime::from_nseconds(duration)))
+            }
             (Item::Gap { duration, .. }, Some(piece)) => {
                 let until = (time + duration).min(piece.until);
                 Some(gap(output(time), output(until) - output(time)))

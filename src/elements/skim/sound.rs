@@ -150,7 +150,10 @@ mod tests {
         let gains: Vec<f64> = (0..20).map(|n| fade().gain(n)).collect();
         assert_eq!((gains[0], gains[4], gains[5], gains[15], gains[19]), (0.1, 0.9, 1.0, 0.9, 0.1));
         for (i, gain) in gains.iter().flat_map(|gain| [gain; 2]).enumerate() {
-            assert_eq!(i16::from_ne_bytes(faded(AUDIO_FORMAT_S16, (-1_000i16).to_ne_bytes())[i]), (-1_000.0 * gain) as i16);
+            assert_eq!(
+                i16::from_ne_bytes(faded(AUDIO_FORMAT_S16, (-1_000i16).to_ne_bytes())[i]),
+                (-1_000.0 * gain) as i16
+            );
             assert_eq!(i32::from_ne_bytes(faded(AUDIO_FORMAT_S32, 1_000_000i32.to_ne_bytes())[i]), (1e6 * gain) as i32);
             assert_eq!(f32::from_ne_bytes(faded(AUDIO_FORMAT_F32, 0.5f32.to_ne_bytes())[i]), (0.5 * gain) as f32);
             assert_eq!(f64::from_ne_bytes(faded(AUDIO_FORMAT_F64, 0.5f64.to_ne_bytes())[i]), 0.5 * gain);
@@ -179,7 +182,8 @@ mod tests {
     fn sound_that_can_not_be_cut_is_refused_with_the_remedy() {
         gst::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
-        let planes = caps("audio/x-raw,format=S16LE,rate=8000,channels=2,channel-mask=(bitmask)3,layout=non-interleaved");
+        let planes =
+            caps("audio/x-raw,format=S16LE,rate=8000,channels=2,channel-mask=(bitmask)3,layout=non-interleaved");
         assert!(info(&planes).unwrap_err().to_string().contains("put audioconvert before this pad"));
         assert!(info(&caps("audio/x-raw,format=NONSENSE")).unwrap_err().to_string().contains("audioconvert"));
         assert!(info(&caps("audio/mpeg")).unwrap().is_none());

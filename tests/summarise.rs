@@ -1,0 +1,286 @@
+//! `desumnet skim` and `desumnet timelapse` as a user runs them: what the files hold, and what is said when there is none.
+
+mod common;
+
+use std::{
+    path::Path,
+    process::{Command, Output},
+};
+
+use common::{failure, text};
+use gst::prelude::*;
+use gstdesumnet::decode::Decoder;
+
+const SECOND: u64 = 1_000_000_000;
+/// A frame at 25 a second, ns.
+const FRAME: u64 = SECOND / 25;
+/// Sound may end this much before or after the picture, ns.
+const IN_STEP: u64 = SECOND / 50;
+
+fn desumnet(arguments: &[&str]) -> Output {
+    let cache = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).env("XDG_CACHE_HOME", cache.path()).output().unwrap()
+}
+
+/// Four seconds at 25 frames a second, each of one colour: red, green, blue and white; green and white sound, the others are
+/// silent. A key frame every second.
+fn colours(path: &Path) {
+    let second = |colour: &str, volume: f32| {
+        format!(
+            "videotestsrc pattern={colour} num-buffers=25 ! video/x-raw,width=160,height=120,framerate=25/1 ! v. \
+             audiotestsrc volume={volume} num-buffers=10 samplesperbuffer=4800 ! audio/x-raw,rate=48000,channels=2 ! a. "
+        )
+    };
+    common::launch(&format!(
+        "concat name=v ! x264enc speed-preset=ultrafast threads=1 key-int-max=25 ! queue ! matroskamux name=m \
+         ! filesink location={} concat name=a ! queue ! opusenc ! m. {}{}{}{}",
+        path.display(),
+        second("red", 0.0),
+        second("green", 0.5),
+        second("blue", 0.0),
+        second("white", 0.5)
+    ));
+}
+
+fn plan(path: &Path, parts: &[(u64, u64, f64)]) {
+    let part = |&(start_ns, duration_ns, speed): &(u64, u64, f64)| serde_json::json!({ "start_ns": start_ns, "duration_ns": duration_ns, "score": 0.5, "speed": speed });
+    let parts: Vec<_> = parts.iter().map(part).collect();
+    let document = serde_json::json!({ "format": "desumnet-plan", "version": 1, "parts": parts });
+    std::fs::write(path, document.to_string()).unwrap();
+}
+
+/// Colours of a video's frames, as letters, and their times from the first, ns.
+fn frames(path: &Path) -> (String, Vec<u64>) {
+    common::init();
+    let mut decoder = Decoder::open(text(path)).unwrap();
+    let (mut colours, mut times) = (String::new(), Vec::new());
+    while let Some(picture) = decoder.next_picture().unwrap() {
+        let frame = decoder.scale(&picture).unwrap();
+        let middle = frame.pixels().len() / 2 / 3 * 3;
+        colours.push(
+            match frame.pixels()[middle..middle + 3].iter().map(|&value| value > 128).collect::<Vec<_>>()[..] {
+                [true, true, true] => 'w',
+                [true, false, false] => 'r',
+                [false, true, false] => 'g',
+                [false, false, true] => 'b',
+                _ => '-',
+            },
+        );
+        times.push(picture.pts.unwrap());
+    }
+    let first = times[0];
+    (colours, times.into_iter().map(|time| time - first).collect())
+}
+
+/// Where sound is heard, ns from the beginning, and its whole length.
+fn sound(path: &Path) -> (Vec<(u64, u64)>, u64) {
+    common::init();
+    let pipeline = gst::parse::launch(&format!(
+        "uridecodebin uri=file://{} expose-all-streams=false caps=audio/x-raw ! audioconvert \
+         ! audio/x-raw,format=S16LE,channels=1 ! appsink name=sink sync=false",
+        path.display()
+    ));
+    let pipeline = pipeline.unwrap().downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("sink").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let mut samples: Vec<i16> = Vec::new();
+    while let Ok(sample) = sink.pull_sample() {
+        let map = sample.buffer().unwrap().map_readable().unwrap();
+        samples.extend(map.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])));
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    let time = |sample: usize| sample as u64 * SECOND / 48_000;
+    // Loud or not, by 2 ms.
+    let loud: Vec<bool> = samples.chunks(96).map(|chunk| chunk.iter().any(|s| s.unsigned_abs() > 1_000)).collect();
+    let mut heard: Vec<(u64, u64)> = Vec::new();
+    for i in (0..loud.len()).filter(|&i| loud[i]) {
+        match heard.last_mut() {
+            Some((_, end)) if *end == time(i * 96) => *end = time((i + 1) * 96),
+            _ => heard.push((time(i * 96), time((i + 1) * 96))),
+        }
+    }
+    (heard, time(samples.len()))
+}
+
+fn near(got: u64, expected: u64) -> bool {
+    got.abs_diff(expected) <= IN_STEP
+}
+
+#[test]
+fn a_skim_has_the_plans_frames_and_their_sound_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file] = ["colours.mkv", "plan.json"].map(|name| folder.path().join(name));
+    colours(&video);
+    // The last five frames of red, all of green, and the last ten of white.
+    plan(&file, &[(20 * FRAME, 30 * FRAME, 1.0), (90 * FRAME, 10 * FRAME, 1.0)]);
+    for name in ["skim.mp4", "skim.mov", "skim.mkv", "skim.webm"] {
+        let out = folder.path().join(name);
+        let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file)]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let told = format!("{}: 0:01.6, 2 parts\n", out.display());
+        assert_eq!(String::from_utf8(output.stdout).unwrap(), told);
+        let (colours, times) = frames(&out);
+        assert_eq!(colours, format!("{}{}{}", "r".repeat(5), "g".repeat(25), "w".repeat(10)), "{name}");
+        // Matroska's times are in milliseconds.
+        assert!(times.iter().zip(0..).all(|(&time, i)| time.abs_diff(i * FRAME) < 1_000_000), "{name}: {times:?}");
+        let (heard, length) = sound(&out);
+        assert!(near(length, 40 * FRAME), "{name}: {length}");
+        let [(start, end)] = heard[..] else { panic!("{name}: {heard:?}") };
+        assert!(near(start, 5 * FRAME) && near(end, 40 * FRAME), "{name}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_copy_goes_from_key_frame_to_key_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "skim.mkv"].map(|name| folder.path().join(name));
+    colours(&video);
+    plan(&file, &[(20 * FRAME, 32 * FRAME, 1.0), (80 * FRAME, 19 * FRAME, 1.0)]);
+    let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--copy"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(frames(&out).0, format!("{}{}", "g".repeat(25), "w".repeat(25)));
+    let (heard, length) = sound(&out);
+    // It goes by packets of 20 ms.
+    assert!(length.abs_diff(2 * SECOND) <= 2 * IN_STEP, "{length}");
+    assert!(heard.iter().map(|(start, end)| end - start).sum::<u64>() > 2 * SECOND - 4 * IN_STEP, "{heard:?}");
+}
+
+#[test]
+fn a_time_lapse_plays_every_part_at_its_speed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "lapse.mp4"].map(|name| folder.path().join(name));
+    colours(&video);
+    plan(&file, &[(0, 50 * FRAME, 5.0), (50 * FRAME, 25 * FRAME, 1.0), (75 * FRAME, 25 * FRAME, 2.5)]);
+    let output = desumnet(&["timelapse", text(&video), "-o", text(&out), "--plan", text(&file)]);
+    assert!(output.status.success(), "{output:?}");
+    let (colours, times) = frames(&out);
+    assert_eq!(colours, ["r", "g"].map(|c| c.repeat(5)).concat() + &"b".repeat(25) + &"w".repeat(10));
+    assert_eq!(times, (0..45).map(|i| i * FRAME).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_skim_is_no_longer_than_asked_and_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    let model = common::tiny_model(folder.path());
+    colours(&video);
+    let skim = |length: &str, more: &[&str]| {
+        let arguments = ["skim", text(&video), "-o", text(&out), "--length", length, "--model", text(&model)];
+        let own = ["--min-clip", "500ms", "--save-plan", text(&file), "--stdout-format", "json"];
+        let output = desumnet(&[&arguments, &own[..], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (told, String::from_utf8(output.stderr).unwrap())
+    };
+    let (told, _) = skim("2.1s", &["--report", "html,csv,otio,edl,ffmetadata,vtt"]);
+    assert_eq!((&told["video"], &told["output"]), (&text(&video).into(), &text(&out).into()));
+    assert_eq!(told["duration_ns"], 4 * SECOND);
+    let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(told["parts"], saved["parts"]);
+    // Two of the four shots.
+    assert_eq!(told["output_duration_ns"], 2 * SECOND);
+    let (kept, _) = frames(&out);
+    assert_eq!(kept.len(), 50);
+    for kind in ["html", "csv", "otio", "edl", "ffmetadata", "vtt"] {
+        let report = std::fs::read_to_string(out.with_extension(kind)).unwrap();
+        assert!(report.contains("colours.mkv"), "{kind}: {report}");
+    }
+    let page = std::fs::read_to_string(out.with_extension("html")).unwrap();
+    assert!(page.contains("src=\"colours.mkv\"") && page.contains("src=\"skim.mp4\""), "{page}");
+    assert_eq!(page.matches("data:image/jpeg;base64,").count(), 4);
+    // Longer than the video: all of it.
+    let (told, said) = skim("1h", &[]);
+    assert!(said.contains("colours.mkv is no longer than that: all of it is taken"), "{said}");
+    assert_eq!(told["output_duration_ns"], 4 * SECOND);
+    for choose in ["knapsack", "diverse"] {
+        assert_eq!(skim("2.1s", &["--choose", choose]).0["output_duration_ns"], 2 * SECOND, "{choose}");
+    }
+}
+
+#[test]
+fn what_can_not_be_made_is_said_and_nothing_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    colours(&video);
+    plan(&file, &[(0, SECOND, 1.0)]);
+    let before = std::fs::read_dir(folder.path()).unwrap().count();
+    let skim = |video: &Path, out: &Path, more: &[&str]| {
+        failure(&desumnet(&[&["skim", text(video), "-o", text(out), "--plan", text(&file)], more].concat()))
+    };
+    let error = skim(&video, &out.with_extension("gif"), &[]);
+    assert!(error.contains("names no container: use one of mp4, m4v, mov, mkv, webm"), "{error}");
+    let error = skim(&video, &folder.path().join("no/such/skim.mp4"), &[]);
+    assert!(error.contains("can't be written") && error.contains("check the folder"), "{error}");
+    let error = skim(&video, &video, &[]);
+    assert!(error.contains("is both the input and the output"), "{error}");
+    let error = skim(&folder.path().join("none.mp4"), &out, &[]);
+    assert!(error.contains("none.mp4: no such file"), "{error}");
+    let error = skim(&file, &out, &[]);
+    assert!(error.contains("plan.json can't be") || error.contains("can't be cut"), "{error}");
+    let sound = folder.path().join("sound.ogg");
+    common::launch(&format!(
+        "audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location={}",
+        sound.display()
+    ));
+    for more in [&[][..], &["--copy"]] {
+        let error = skim(&sound, &out, more);
+        assert!(error.contains("sound.ogg has no video stream"), "{error}");
+    }
+    std::fs::remove_file(&sound).unwrap();
+    std::fs::write(&file, "{}").unwrap();
+    let error = skim(&video, &out, &[]);
+    assert!(error.contains("plan.json can't be used"), "{error}");
+    for (arguments, said) in [
+        (&["--length", "0s"][..], "a length of 0 keeps nothing"),
+        (&["--ratio", "150%"], "write a share over 0 and up to 1"),
+        (&[], "--length <LENGTH>|--ratio <RATIO>|--plan <FILE>"),
+    ] {
+        let output = desumnet(&[&["skim", text(&video), "-o", text(&out)], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains(said), "{output:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), before);
+}
+
+/// A limit on the size of files stands in for the full disk.
+#[test]
+fn a_full_disk_leaves_what_was_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    colours(&video);
+    plan(&file, &[(0, 4 * SECOND, 1.0)]);
+    std::fs::write(&out, "before").unwrap();
+    let call = "trap '' XFSZ; ulimit -f 8; exec \"$@\"";
+    let output = Command::new("bash")
+        .args(["-c", call, "bash", env!("CARGO_BIN_EXE_desumnet"), "skim", text(&video), "-o", text(&out)])
+        .args(["--plan", text(&file)])
+        .output()
+        .unwrap();
+    let error = failure(&output);
+    assert!(error.contains("skim.mp4 can't be written") && error.contains("free disk space"), "{error}");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "before");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+#[test]
+fn an_interrupt_leaves_no_half_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["endless.mkv", "plan.json", "out"].map(|name| folder.path().join(name));
+    plan(&file, &[(0, SECOND, 1.0)]);
+    std::fs::create_dir(&out).unwrap();
+    // Nothing ever comes out of it.
+    assert!(Command::new("mkfifo").arg(&video).status().unwrap().success());
+    let writer = std::fs::OpenOptions::new().read(true).write(true).open(&video).unwrap();
+    let arguments = ["skim", text(&video), "-o", text(&out), "--plan", text(&file)];
+    let mut program = Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).spawn().unwrap();
+    let entries = || std::fs::read_dir(&out).unwrap().count();
+    while entries() == 0 {
+        assert_eq!(program.try_wait().unwrap(), None);
+        std::thread::yield_now();
+    }
+    let kill = Command::new("kill").args(["-INT", &program.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    assert_eq!(program.wait().unwrap().code(), Some(130));
+    assert_eq!(entries(), 0);
+    drop(writer);
+}
