@@ -48,7 +48,10 @@ pub struct Stretch {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fate {
     Undecided,
-    Dropped,
+    /// So is everything before `until`.
+    Dropped {
+        until: u64,
+    },
     Kept(Piece),
     /// The video has ended before it.
     Over,
@@ -119,7 +122,9 @@ impl Timeline {
         let place = self.pieces.partition_point(|piece| piece.from <= time);
         match place.checked_sub(1).and_then(|place| self.pieces.get(place)) {
             Some(piece) if time < piece.until => Fate::Kept(*piece),
-            _ if time < self.decided => Fate::Dropped,
+            _ if time < self.decided => {
+                Fate::Dropped { until: self.pieces.get(place).map_or(self.decided, |next| next.from) }
+            }
             _ if self.ended => Fate::Over,
             _ => Fate::Undecided,
         }
@@ -166,7 +171,7 @@ mod tests {
         assert_eq!(timeline.keep(350, 351, 1.0).to, 107.0);
         let Fate::Kept(first) = timeline.fate(235) else { panic!("kept") };
         assert_eq!((first.from, first.until, first.output(200), first.output(170)), (180, 270, 27.0, -3.0));
-        assert_eq!([timeline.fate(179), timeline.fate(270), timeline.fate(351)][..2], [Fate::Dropped; 2]);
+        assert_eq!([179, 270].map(|time| timeline.fate(time)), [180, 310].map(|until| Fate::Dropped { until }));
         assert_eq!(timeline.fate(351), Fate::Undecided);
         timeline.end();
         assert_eq!(timeline.fate(351), Fate::Over);

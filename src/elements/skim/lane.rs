@@ -5,18 +5,14 @@ use std::collections::VecDeque;
 use super::sound::{self, Sound, SoundError};
 use crate::summary::{
     samples::{Chunk, Cutter, Step},
-    timeline::{Fate, Timeline},
+    timeline::{Fate, Piece, Timeline},
 };
 
 enum Item {
     /// At this running time, ns; of raw sound or anything else.
     Buffer(gst::Buffer, u64),
     /// Nothing comes from a running time on for a duration, ns; and the event's own time.
-    Gap {
-        time: u64,
-        duration: u64,
-        stamp: gst::ClockTime,
-    },
+    Gap { time: u64, duration: u64, stamp: gst::ClockTime },
     Event(gst::Event),
 }
 
@@ -80,10 +76,11 @@ impl Lane {
         *self = Self { flushing: false, ..Self::new(self.sinkpad.clone(), self.srcpad.clone(), self.piece) };
     }
 
-    /// After a flush: forgets what waits. The events that waited, in order.
-    pub fn clear(&mut self) -> Vec<gst::Event> {
+    /// After a flush: forgets what waits. The events that waited, in order, as if they had gone on.
+    pub fn clear(&mut self, in_place: bool) -> Vec<gst::Event> {
         let event = |item| if let Item::Event(event) = item { Some(event) } else { None };
-        let events = self.queue.drain(..).filter_map(event).collect();
+        let events: Vec<_> = self.queue.drain(..).filter_map(event).collect();
+        events.iter().for_each(|event| self.pass(event, in_place));
         self.segment = gst::FormattedSegment::new();
         (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
         self.flushing = false;
@@ -191,15 +188,12 @@ impl Lane {
                 Some(Item::Event(event)) => {
                     let event = event.clone();
                     self.queue.pop_front();
-                    return Next::Event(self.pass(event, in_place));
+                    self.pass(&event, in_place);
+                    return Next::Event(event);
                 }
                 Some(Item::Buffer(_, time) | Item::Gap { time, .. }) => {
                     self.settled = self.settled.max(*time);
-                    if self.sound.is_some() {
-                        self.next_sound(timeline, in_place)
-                    } else {
-                        self.next_other(timeline, in_place)
-                    }
+                    if self.sound.is_some() { self.next_sound(timeline, in_place) } else { self.next_other(timeline, in_place) }
                 }
             };
             match next {
@@ -211,7 +205,7 @@ impl Lane {
     }
 
     /// An event's turn has come.
-    fn pass(&mut self, event: gst::Event, in_place: bool) -> gst::Event {
+    fn pass(&mut self, event: &gst::EventRef, in_place: bool) {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 // They were checked when they came in.
@@ -228,13 +222,11 @@ impl Lane {
             gst::EventView::Eos(_) => self.over = true,
             _ => {}
         }
-        event
     }
 
     /// The video has ended here.
     fn end(&mut self) -> Next {
         self.over = true;
-        self.drop_buffers();
         self.flow = Err(gst::FlowError::Eos);
         self.queue.clear();
         Next::Event(gst::event::Eos::new())
@@ -294,9 +286,7 @@ impl Lane {
                     None => Some(stamped(sound.silence(out.end - out.start), out, start)),
                 }
             }
-            Step::Silence { at } if in_place => {
-                Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start)))
-            }
+            Step::Silence { at } if in_place => Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start))),
             Step::Silence { at } => Some(stamped(sound.silence(at.end - at.start), at.clone(), output(at.start))),
             Step::Drop { samples } if in_place => {
                 let [start, end] = [samples.start, samples.end].map(|sample| own(chunk.time + cutter.time_of(sample)));
@@ -316,35 +306,39 @@ impl Lane {
     fn next_other(&mut self, timeline: &Timeline, in_place: bool) -> Option<Next> {
         let Some(Item::Buffer(_, time) | Item::Gap { time, .. }) = self.queue.front() else { return None };
         let time = *time;
-        let piece = match timeline.fate(time) {
+        let (piece, until) = match timeline.fate(time) {
             Fate::Undecided => return Some(Next::Wait),
             Fate::Over => return Some(self.end()),
-            Fate::Dropped => None,
-            Fate::Kept(piece) => Some(piece),
+            Fate::Dropped { until } => (None, until),
+            Fate::Kept(piece) => (Some(piece), piece.until),
         };
-        let output =
-            |time: u64| gst::ClockTime::from_nseconds(piece.map_or(0.0, |piece| piece.output(time)).round() as u64);
+        let output = |piece: Piece, time: u64| gst::ClockTime::from_nseconds(piece.output(time).round() as u64);
         match (self.queue.pop_front()?, piece) {
             (Item::Buffer(buffer, _), Some(_)) if in_place => Some(Next::Buffer(buffer)),
             (Item::Buffer(mut buffer, _), Some(piece)) => {
                 let fields = buffer.make_mut();
                 if fields.pts().is_some() {
-                    fields.set_pts(output(time));
+                    fields.set_pts(output(piece, time));
                 }
                 fields.set_dts(None);
                 let duration = fields.duration().map(|duration| duration.nseconds() as f64 / piece.speed);
                 fields.set_duration(duration.map(|duration| gst::ClockTime::from_nseconds(duration.round() as u64)));
                 Some(Next::Buffer(buffer))
             }
-            (Item::Buffer(buffer, _), None) if in_place => {
-                Some(gap(buffer.pts()?, buffer.duration().unwrap_or_default()))
-            }
+            (Item::Buffer(buffer, _), None) if in_place => Some(gap(buffer.pts()?, buffer.duration()?)),
             (Item::Gap { stamp, duration, .. }, _) if in_place => {
                 Some(gap(stamp, gst::ClockTime::from_nseconds(duration)))
             }
-            (Item::Gap { duration, .. }, Some(piece)) => {
-                let until = (time + duration).min(piece.until);
-                Some(gap(output(time), output(until) - output(time)))
+            (Item::Gap { duration, stamp, .. }, piece) => {
+                // As far as it has one fate; what comes after that may have another, or none yet.
+                let end = time + duration;
+                if until < end {
+                    self.queue.push_front(Item::Gap { time: until, duration: end - until, stamp });
+                }
+                piece.map(|piece| {
+                    let start = output(piece, time);
+                    gap(start, output(piece, until.min(end)) - start)
+                })
             }
             _ => None,
         }

@@ -144,7 +144,7 @@ impl Skim {
                 return passed;
             }
             gst::EventType::FlushStop => {
-                let events = lane.clear();
+                let events = lane.clear(in_place);
                 drop(state);
                 keep_sticky(&srcpad, events.into_iter());
                 let passed = srcpad.push_event(event);
