@@ -121,8 +121,7 @@ fn summarise(video: &str) -> Result<Made, Box<dyn Error>> {
                 bar.set_message(format!("{} clips", made.clips.len()));
             }
             "clip-end" => made.clips.push(Clip {
-                // A clip that lasts to the end of the video has no `end`.
-                time: seconds("start")..Some(seconds("end")).filter(|&end| end > 0.0).unwrap_or(f64::INFINITY),
+                time: seconds("start")..seconds("end"),
                 importance: number("importance"),
                 category: text("category"),
                 reason: text("reason"),
@@ -131,10 +130,6 @@ fn summarise(video: &str) -> Result<Made, Box<dyn Error>> {
         }
     })?;
     bar.finish_and_clear();
-    let end = made.bars.last().map_or(0.0, |bar| bar.time.end);
-    for clip in &mut made.clips {
-        clip.time.end = clip.time.end.min(end);
-    }
     made.stats = pipeline.by_name("score").map(|score| score.property("stats"));
     Ok(made)
 }
@@ -188,7 +183,7 @@ impl Made {
         for clip in &self.clips {
             let why = match clip.reason.as_str() {
                 "important" => format!("importance {:.2}, for {}", clip.importance, clip.category),
-                _ => format!("importance {:.2}; kept so that the skim is not too short", clip.importance),
+                _ => "kept because it could not be scored".into(),
             };
             println!("  {} - {}  {why}", clock(clip.time.start), clock(clip.time.end));
         }

@@ -12,7 +12,11 @@ enum Item {
     /// At this running time, ns; of raw sound or anything else.
     Buffer(gst::Buffer, u64),
     /// Nothing comes from a running time on for a duration, ns; and the event's own time.
-    Gap { time: u64, duration: u64, stamp: gst::ClockTime },
+    Gap {
+        time: u64,
+        duration: u64,
+        stamp: gst::ClockTime,
+    },
     Event(gst::Event),
 }
 
@@ -129,7 +133,7 @@ impl Lane {
             None => self.arrived,
         };
         let duration = match self.raw {
-            Some((rate, bpf)) => (buffer.size() as u64 / u64::from(bpf)) * 1_000_000_000 / u64::from(rate),
+            Some((rate, bpf)) => sound::samples(&buffer, bpf) * 1_000_000_000 / u64::from(rate),
             None => buffer.duration().map_or(0, gst::ClockTime::nseconds),
         };
         self.arrived = self.arrived.max(time + duration);
@@ -139,7 +143,7 @@ impl Lane {
     /// A serialized event comes in; what goes out for it, in its turn.
     ///
     /// # Errors
-    /// [`SoundError`]: caps of sound that can't be cut.
+    /// [`SoundError`]
     pub fn add_event(&mut self, event: gst::Event, in_place: bool) -> Result<(), SoundError> {
         use gst::EventView;
         if event.type_() == gst::EventType::StreamStart && self.over {
@@ -193,7 +197,11 @@ impl Lane {
                 }
                 Some(Item::Buffer(_, time) | Item::Gap { time, .. }) => {
                     self.settled = self.settled.max(*time);
-                    if self.sound.is_some() { self.next_sound(timeline, in_place) } else { self.next_other(timeline, in_place) }
+                    if self.sound.is_some() {
+                        self.next_sound(timeline, in_place)
+                    } else {
+                        self.next_other(timeline, in_place)
+                    }
                 }
             };
             match next {
@@ -281,12 +289,14 @@ impl Lane {
                 let out = at..at + (samples.end - samples.start);
                 let start = if in_place { own(chunk.time + cutter.time_of(samples.start)) } else { output(at) };
                 match buffer {
-                    Some(buffer) => Some(stamped(sound.part(buffer, samples, at, &fade)?, out, start)),
+                    Some(buffer) => Some(stamped(sound.part(buffer, samples, at, &fade), out, start)),
                     None if in_place => Some(gap(start, output(out.end) - output(out.start))),
                     None => Some(stamped(sound.silence(out.end - out.start), out, start)),
                 }
             }
-            Step::Silence { at } if in_place => Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start))),
+            Step::Silence { at } if in_place => {
+                Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start)))
+            }
             Step::Silence { at } => Some(stamped(sound.silence(at.end - at.start), at.clone(), output(at.start))),
             Step::Drop { samples } if in_place => {
                 let [start, end] = [samples.start, samples.end].map(|sample| own(chunk.time + cutter.time_of(sample)));

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use gst_audio::{AUDIO_FORMAT_F32, AUDIO_FORMAT_F64, AUDIO_FORMAT_S16, AUDIO_FORMAT_S32, AudioInfo, AudioLayout};
+use gst_audio::{
+    AUDIO_FORMAT_F32, AUDIO_FORMAT_F64, AUDIO_FORMAT_S16, AUDIO_FORMAT_S32, AudioInfo, AudioLayout, AudioMeta,
+};
 
 use crate::summary::samples::{Chunk, Cutter, Fade};
 
@@ -13,25 +15,25 @@ pub struct Sound {
     pub cutter: Cutter,
 }
 
-/// What raw sound may not be.
+/// Caps that tell of raw sound and not which.
 #[derive(Debug, thiserror::Error)]
-pub enum SoundError {
-    #[error("sound with each channel in its own plane can't be cut: put audioconvert before this pad")]
-    Planes,
-    #[error("the caps tell no raw sound: {0}; put audioconvert before this pad")]
-    Caps(String),
-}
+#[error("the caps tell no raw sound: {0}; put audioconvert before this pad")]
+pub struct SoundError(String);
 
 /// The sound that caps tell of; `None` if they are of something else.
 ///
 /// # Errors
-/// [`SoundError`]: it can't be cut.
+/// [`SoundError`]
 pub fn info(caps: &gst::CapsRef) -> Result<Option<AudioInfo>, SoundError> {
     if !caps.structure(0).is_some_and(|structure| structure.has_name("audio/x-raw")) {
         return Ok(None);
     }
-    let info = AudioInfo::from_caps(caps).map_err(|_| SoundError::Caps(caps.to_string()))?;
-    if info.layout() == AudioLayout::Interleaved { Ok(Some(info)) } else { Err(SoundError::Planes) }
+    AudioInfo::from_caps(caps).map(Some).map_err(|_| SoundError(caps.to_string()))
+}
+
+/// How many samples of each channel a buffer has, of `bpf` bytes of all channels.
+pub fn samples(buffer: &gst::BufferRef, bpf: u32) -> u64 {
+    buffer.meta::<AudioMeta>().map_or(buffer.size() / bpf.max(1) as usize, |meta| meta.samples()) as u64
 }
 
 impl Sound {
@@ -41,67 +43,64 @@ impl Sound {
 
     /// A buffer as the cutter sees it, at this running time, ns.
     pub fn chunk(&self, buffer: &gst::BufferRef, time: u64) -> Chunk {
-        Chunk { time, samples: buffer.size() as u64 / u64::from(self.info.bpf().max(1)) }
+        Chunk { time, samples: samples(buffer, self.info.bpf()) }
     }
 
-    /// These samples of a buffer, faded as output samples from `at` on. It has the time of the whole one.
-    pub fn part(&self, buffer: &gst::Buffer, samples: Range<u64>, at: u64, fade: &Fade) -> Option<gst::Buffer> {
-        let bytes = self.bytes(samples.start)..self.bytes(samples.end);
-        let out = at..at + (samples.end - samples.start);
-        let whole = bytes == (0..buffer.size());
-        if whole && fade.spares(&out) {
-            return Some(buffer.clone());
+    /// These samples of a buffer, faded as output samples from `at` on. It may have the time of the whole one, or none.
+    pub fn part(&self, buffer: &gst::Buffer, range: Range<u64>, at: u64, fade: &Fade) -> gst::Buffer {
+        let count = range.end - range.start;
+        let mut part = buffer.clone();
+        if count < samples(buffer, self.info.bpf()) {
+            part = gst_audio::audio_buffer_truncate(part, self.info.bpf(), range.start as usize, Some(count as usize));
         }
-        let mut part = if whole {
-            buffer.copy_deep().ok()?
-        } else {
-            // Metas may speak of samples that are not in it.
-            let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::MEMORY;
-            buffer.copy_region(flags, bytes).ok()?
-        };
-        if !fade.spares(&out) {
-            self.fade(part.make_mut().map_writable().ok()?.as_mut_slice(), out.start, fade);
+        if !fade.spares(&(at..at + count)) {
+            self.fade(part.make_mut(), count as usize, at, fade);
         }
-        Some(part)
+        part
     }
 
     /// So many samples of silence.
     pub fn silence(&self, samples: u64) -> gst::Buffer {
-        let mut bytes = vec![0; self.bytes(samples)];
+        let mut bytes = vec![0; samples as usize * self.info.bpf() as usize];
         self.info.format_info().fill_silence(&mut bytes);
         let mut buffer = gst::Buffer::from_mut_slice(bytes);
-        buffer.make_mut().set_flags(gst::BufferFlags::GAP);
+        let fields = buffer.make_mut();
+        fields.set_flags(gst::BufferFlags::GAP);
+        if self.info.layout() == AudioLayout::NonInterleaved {
+            // It fails only where the planes don't fit into the buffer.
+            let _ = AudioMeta::add(fields, &self.info, samples as usize, &[]);
+        }
         buffer
     }
 
-    fn bytes(&self, samples: u64) -> usize {
-        samples as usize * self.info.bpf() as usize
-    }
-
-    /// Fades samples of all channels alike, the first of them the output sample `at`. Formats other than 16 and 32 bit integers and
-    /// floats in the machine's byte order are cut hard.
-    fn fade(&self, bytes: &mut [u8], at: u64, fade: &Fade) {
-        let frames = bytes.chunks_exact_mut(self.info.bpf() as usize).zip(at..).map(|(frame, n)| (frame, fade.gain(n)));
-        match self.info.format() {
-            format if format == AUDIO_FORMAT_S16 => {
-                frames.for_each(|(frame, gain)| {
+    /// Fades `count` samples of all channels alike, the first of them the output sample `at`. Formats other than 16 and 32 bit
+    /// integers and floats in the machine's byte order are cut hard.
+    fn fade(&self, buffer: &mut gst::BufferRef, count: usize, at: u64, fade: &Fade) {
+        // Channels lie side by side, or each in a plane.
+        let planes = match buffer.meta::<AudioMeta>() {
+            Some(meta) if self.info.layout() == AudioLayout::NonInterleaved => meta.offsets().to_vec(),
+            _ => vec![0],
+        };
+        let step = self.info.bpf() as usize / planes.len();
+        let Ok(mut map) = buffer.map_writable() else { return };
+        for plane in planes {
+            let bytes = &mut map[plane..plane + count * step];
+            let frames = bytes.chunks_exact_mut(step).zip(at..).map(|(frame, n)| (frame, fade.gain(n)));
+            match self.info.format() {
+                format if format == AUDIO_FORMAT_S16 => frames.for_each(|(frame, gain)| {
                     scale(frame, |b| i16::from_ne_bytes(b).into(), |v: f64| (v.round() as i16).to_ne_bytes(), gain)
-                });
-            }
-            format if format == AUDIO_FORMAT_S32 => {
-                frames.for_each(|(frame, gain)| {
+                }),
+                format if format == AUDIO_FORMAT_S32 => frames.for_each(|(frame, gain)| {
                     scale(frame, |b| i32::from_ne_bytes(b).into(), |v: f64| (v.round() as i32).to_ne_bytes(), gain)
-                });
-            }
-            format if format == AUDIO_FORMAT_F32 => {
-                frames.for_each(|(frame, gain)| {
+                }),
+                format if format == AUDIO_FORMAT_F32 => frames.for_each(|(frame, gain)| {
                     scale(frame, |b| f32::from_ne_bytes(b).into(), |v: f64| (v as f32).to_ne_bytes(), gain)
-                });
+                }),
+                format if format == AUDIO_FORMAT_F64 => {
+                    frames.for_each(|(frame, gain)| scale(frame, f64::from_ne_bytes, f64::to_ne_bytes, gain))
+                }
+                _ => {}
             }
-            format if format == AUDIO_FORMAT_F64 => {
-                frames.for_each(|(frame, gain)| scale(frame, f64::from_ne_bytes, f64::to_ne_bytes, gain));
-            }
-            _ => {}
         }
     }
 }
@@ -140,7 +139,7 @@ mod tests {
         let info = AudioInfo::builder(format, 1_000, 2).build().unwrap();
         let sound = Sound::new(info, Cutter::new(1_000, false, 0));
         let buffer = gst::Buffer::from_slice(value.repeat(2 * 30));
-        let part = sound.part(&buffer, 5..25, 0, &fade()).unwrap();
+        let part = sound.part(&buffer, 5..25, 0, &fade());
         let map = part.map_readable().unwrap();
         map.as_chunks::<N>().0.to_vec()
     }
@@ -166,8 +165,8 @@ mod tests {
         let info = AudioInfo::builder(AUDIO_FORMAT_S16, 1_000, 1).build().unwrap();
         let sound = Sound::new(info, Cutter::new(1_000, false, 0));
         let buffer = gst::Buffer::with_size(20).unwrap();
-        assert_eq!(sound.part(&buffer, 0..10, 5, &fade()).unwrap().as_ptr(), buffer.as_ptr());
-        assert_ne!(sound.part(&buffer, 0..10, 6, &fade()).unwrap().as_ptr(), buffer.as_ptr());
+        assert_eq!(sound.part(&buffer, 0..10, 5, &fade()).as_ptr(), buffer.as_ptr());
+        assert_ne!(sound.part(&buffer, 0..10, 6, &fade()).as_ptr(), buffer.as_ptr());
     }
 
     #[test]
@@ -179,12 +178,32 @@ mod tests {
     }
 
     #[test]
-    fn sound_that_can_not_be_cut_is_refused_with_the_remedy() {
+    fn planes_are_cut_and_fade_like_channels_side_by_side() {
+        gst::init().unwrap();
+        let planes =
+            AudioInfo::builder(AUDIO_FORMAT_S16, 1_000, 2).layout(AudioLayout::NonInterleaved).build().unwrap();
+        let sound = Sound::new(planes.clone(), Cutter::new(1_000, false, 0));
+        // 1000, 1001, ... on the left, and 2000, 2001, ... on the right.
+        let values: Vec<i16> = (1_000..1_030).chain(2_000..2_030).collect();
+        let mut buffer = gst::Buffer::from_slice(values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<u8>>());
+        AudioMeta::add(buffer.get_mut().unwrap(), &planes, 30, &[]).unwrap();
+        let part = sound.part(&buffer, 5..25, 0, &fade());
+        assert_eq!(samples(&part, 4), 20);
+        let (map, meta) = (part.map_readable().unwrap(), part.meta::<AudioMeta>().unwrap());
+        for (channel, first) in [(0, 1_005.0), (1, 2_005.0)] {
+            let bytes = &map[meta.offsets()[channel]..][..40];
+            for (i, sample) in bytes.as_chunks().0.iter().enumerate() {
+                let expected = ((first + i as f64) * fade().gain(i as u64)).round() as i16;
+                assert_eq!(i16::from_ne_bytes(*sample), expected, "{channel} {i}");
+            }
+        }
+        assert_eq!(sound.silence(7).meta::<AudioMeta>().unwrap().samples(), 7);
+    }
+
+    #[test]
+    fn caps_that_tell_nothing_are_refused_with_the_remedy() {
         gst::init().unwrap();
         let caps = |text: &str| text.parse::<gst::Caps>().unwrap();
-        let planes =
-            caps("audio/x-raw,format=S16LE,rate=8000,channels=2,channel-mask=(bitmask)3,layout=non-interleaved");
-        assert!(info(&planes).unwrap_err().to_string().contains("put audioconvert before this pad"));
         assert!(info(&caps("audio/x-raw,format=NONSENSE")).unwrap_err().to_string().contains("audioconvert"));
         assert!(info(&caps("audio/mpeg")).unwrap().is_none());
     }
