@@ -36,7 +36,8 @@ def print_frame(buffer):
     # The structure belongs to the buffer: take its values out while you hold the buffer.
     structure = meta.get_structure()
     get = structure.get_value
-    print(f"frame {seconds(buffer.pts)} segment {get('segment')} [{get('frame')}/{get('segment-frames')}]",
+    print(f"frame {seconds(buffer.pts)} shot {get('shot')}{' starts' if get('shot-start') else ''}",
+          f"segment {get('segment')} [{get('frame')}/{get('segment-frames')}]",
           f"from {seconds(get('segment-start'))} for {seconds(get('segment-duration'))}",
           f"importance {get('importance'):.3f} score {get('segment-score'):.3e} frame-score {get('frame-score'):.3e}",
           f"category {get('category')} ({get('confidence'):.2f}) flags {nicks(structure)}")

@@ -15,7 +15,8 @@ use thiserror::Error;
 
 use crate::{
     clip::Geometry,
-    importance::{Aggregation, Form, Forward},
+    importance::{self, Aggregation, Form, Forward},
+    maps::Maps,
     network::{self, Device, Header, Network, NetworkError, Precision},
 };
 
@@ -97,6 +98,8 @@ pub struct Request {
     pub category: Category,
     pub form: Form,
     pub aggregation: Aggregation,
+    /// The importance maps are wanted, too.
+    pub maps: bool,
 }
 
 /// A segment's scores.
@@ -110,6 +113,8 @@ pub struct Score {
     pub frame_scores: Vec<f32>,
     /// All of them aggregated.
     pub score: f32,
+    /// If asked for.
+    pub maps: Option<Maps>,
     /// Time that the network took.
     pub inference: Duration,
 }
@@ -207,12 +212,14 @@ fn score(network: &Network, clip: &[u8], request: &Request) -> Result<Score, Sco
         Category::Running(mean) => mean.lock().unwrap_or_else(PoisonError::into_inner).add(probabilities),
     };
     let confidence = probabilities[category];
-    let frame_scores = forward.frame_scores(&[category], request.form).map_err(torch)?.remove(0);
+    let maps = forward.maps(&[category], request.form).map_err(torch)?;
+    let frame_scores = importance::frame_scores(&maps).map_err(torch)?.remove(0);
     let score = request.aggregation.of(&frame_scores);
     if !score.is_finite() {
         return Err(ScoreError("its score is not a finite number; use precision=f32 or another model".into()));
     }
-    Ok(Score { category, confidence, frame_scores, score, inference: began.elapsed() })
+    let maps = if request.maps { Some(Maps::new(&maps).map_err(torch)?) } else { None };
+    Ok(Score { category, confidence, frame_scores, score, maps, inference: began.elapsed() })
 }
 
 /// Number of the largest value; the first of equals.

@@ -66,17 +66,25 @@ impl Forward {
         Ok(Self { input, logits, probabilities: Vec::<Vec<f32>>::try_from(rows.f_to_kind(Kind::Float)?)? })
     }
 
-    /// Frame scores, one a frame of each clip, at least 0: each clip's with respect to its own category.
+    /// The importance maps, `[N, T, H, W]`, at least 0: each clip's with respect to its own category.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn maps(self, categories: &[usize], form: Form) -> Result<Tensor, TchError> {
+        let chosen = self.chosen(categories)?;
+        match form {
+            Form::Weighted => weighted(&self.backward(&self.logits, &chosen, false)?, &self.probability(&chosen)?),
+            Form::Logit => self.backward(&self.logits, &chosen, false),
+            Form::Probability => self.backward(&self.softmax()?, &chosen, false),
+        }
+    }
+
+    /// Frame scores, one a frame of each clip, at least 0: [`frame_scores`] of [`Self::maps`].
     ///
     /// # Errors
     /// From libtorch.
     pub fn frame_scores(self, categories: &[usize], form: Form) -> Result<Vec<Vec<f32>>, TchError> {
-        let chosen = self.chosen(categories)?;
-        rows(&match form {
-            Form::Weighted => self.backward(&self.logits, &chosen, false)?.f_mul(&self.probability(&chosen)?)?,
-            Form::Logit => self.backward(&self.logits, &chosen, false)?,
-            Form::Probability => self.backward(&self.softmax()?, &chosen, false)?,
-        })
+        frame_scores(&self.maps(categories, form)?)
     }
 
     /// The same in every form ([`Form::Weighted`], [`Form::Logit`], [`Form::Probability`]), from two backward passes.
@@ -86,9 +94,9 @@ impl Forward {
     pub fn frame_scores_in_every_form(self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], TchError> {
         let chosen = self.chosen(categories)?;
         let logit = self.backward(&self.logits, &chosen, true)?;
-        let weighted = logit.f_mul(&self.probability(&chosen)?)?;
+        let weighted = weighted(&logit, &self.probability(&chosen)?)?;
         let probability = self.backward(&self.softmax()?, &chosen, false)?;
-        Ok([rows(&weighted)?, rows(&logit)?, rows(&probability)?])
+        Ok([frame_scores(&weighted)?, frame_scores(&logit)?, frame_scores(&probability)?])
     }
 
     /// The categories' numbers as `[N, 1]`.
@@ -107,18 +115,27 @@ impl Forward {
         self.softmax()?.f_detach()?.f_gather(1, chosen, false)
     }
 
-    /// Mean absolute gradient of the chosen outputs over each frame, `[N, T]`. `again`: another backward pass follows.
+    /// Largest absolute gradient of the chosen outputs over the colours, `[N, T, H, W]`. `again`: another backward pass follows.
     fn backward(&self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
         let wide = wide(self.input.kind());
         // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
         let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
         let score = output.f_gather(1, chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
         let gradient = input_gradient(&score, &self.input, again)?;
-        let map = gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?;
-        map.f_mean_dim([-2, -1].as_slice(), false, wide)?.f_div_scalar(scale)
+        gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?.f_div_scalar(scale)
     }
 }
 
-fn rows(scores: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
-    Vec::<Vec<f32>>::try_from(scores.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
+/// Maps `[N, T, H, W]`, each clip's times its probability of `[N, 1]`.
+fn weighted(maps: &Tensor, probability: &Tensor) -> Result<Tensor, TchError> {
+    maps.f_mul(&probability.f_reshape([-1, 1, 1, 1])?)
+}
+
+/// The mean of every frame's map, one row a clip, of maps `[N, T, H, W]`.
+///
+/// # Errors
+/// From libtorch.
+pub fn frame_scores(maps: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
+    let means = maps.f_mean_dim([-2, -1].as_slice(), false, maps.kind())?;
+    Vec::<Vec<f32>>::try_from(means.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }

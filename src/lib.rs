@@ -17,6 +17,7 @@ pub mod engine;
 pub mod evaluation;
 pub mod frame_rate;
 pub mod importance;
+pub mod maps;
 pub mod meta;
 pub mod models;
 pub mod network;

@@ -6,12 +6,17 @@
 
 use glib::prelude::*;
 
-use crate::pending::Outcome;
+use crate::{
+    clip::Geometry,
+    pending::{Outcome, Shot},
+};
 
 /// Name of the meta, and of the structure in it.
 pub const META_NAME: &str = "DeSumNetImportanceMeta";
 /// Name of the structure of the element message per segment.
 pub const MESSAGE_NAME: &str = "desumnet-segment";
+/// Name of the structure of the element message per shot.
+pub const SHOT_MESSAGE_NAME: &str = "desumnet-shot";
 
 /// How a segment came by its score. The names are single words because GstStructure writes names and reads words.
 #[glib::flags(name = "DeSumNetImportanceFlags")]
@@ -55,7 +60,22 @@ pub struct ImportanceMeta {
     pub category: String,
     /// The segment's probability of that category, [0, 1].
     pub confidence: f64,
+    /// Number of the shot since the element started.
+    pub shot: u64,
+    /// This frame is the first of its shot.
+    pub shot_start: bool,
     pub flags: Flags,
+}
+
+/// The importance map of a frame, in the meta where `desumnet` has `map=true` and the frame's score is its own.
+#[derive(Clone, Debug)]
+pub struct ImportanceMap {
+    /// A picture of caps `video/x-raw,format=GRAY8` that covers all of the frame's, however small it is itself. It is black
+    /// around the part that the network sees.
+    pub picture: gst::Sample,
+    /// The importance that 255 stands for; there may be more. A pixel p has p / 255 x peak, and the mean of the part that the
+    /// network sees is the frame's score.
+    pub peak: f64,
 }
 
 /// Makes the meta known to GStreamer; needed once before any other use.
@@ -69,7 +89,7 @@ pub fn register() {
 
 impl ImportanceMeta {
     /// Of a frame in a resolved segment.
-    pub fn new(outcome: &Outcome, frame: u32, categories: &[String]) -> Self {
+    pub fn new(outcome: &Outcome, frame: u32, shot: Shot, categories: &[String]) -> Self {
         Self {
             segment: outcome.span.index,
             segment_start: outcome.span.start.map(gst::ClockTime::from_nseconds),
@@ -81,6 +101,8 @@ impl ImportanceMeta {
             importance: outcome.importance.into(),
             category: outcome.category.map(|c| categories[c].clone()).unwrap_or_default(),
             confidence: outcome.confidence.into(),
+            shot: shot.number,
+            shot_start: shot.starts,
             flags: outcome.flags,
         }
     }
@@ -102,6 +124,8 @@ impl ImportanceMeta {
         structure.set("importance", self.importance);
         structure.set("category", &self.category);
         structure.set("confidence", self.confidence);
+        structure.set("shot", self.shot);
+        structure.set("shot-start", self.shot_start);
         structure.set("flags", self.flags);
         Ok(())
     }
@@ -121,9 +145,64 @@ impl ImportanceMeta {
             importance: structure.get("importance").ok()?,
             category: structure.get("category").ok()?,
             confidence: structure.get("confidence").ok()?,
+            shot: structure.get("shot").ok()?,
+            shot_start: structure.get("shot-start").ok()?,
             flags: structure.get("flags").ok()?,
         })
     }
+}
+
+impl ImportanceMap {
+    /// Of a frame in a resolved segment; `None` if the segment has no maps.
+    ///
+    /// # Errors
+    /// If the geometry is none of a picture.
+    pub fn new(outcome: &Outcome, frame: u32, geometry: &Geometry) -> Result<Option<Self>, glib::BoolError> {
+        let Some(maps) = &outcome.maps else { return Ok(None) };
+        let (width, height) = (geometry.width as u32, geometry.height as u32);
+        let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, width, height).build()?;
+        let stride = info.stride()[0] as usize;
+        let mut pixels = vec![0; info.size()];
+        let seen = maps.frame(outcome.sample_of(frame), geometry.crop_width * geometry.crop_height);
+        let rows = pixels.chunks_exact_mut(stride).skip(geometry.top());
+        for (row, seen) in rows.zip(seen.chunks_exact(geometry.crop_width)) {
+            row[geometry.left()..][..seen.len()].copy_from_slice(seen);
+        }
+        let picture =
+            gst::Sample::builder().caps(&info.to_caps()?).buffer(&gst::Buffer::from_mut_slice(pixels)).build();
+        Ok(Some(Self { picture, peak: maps.peak.into() }))
+    }
+
+    /// Puts it into the meta that [`ImportanceMeta::add`] put on a buffer.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn add(&self, buffer: &mut gst::BufferRef) -> Result<(), glib::BoolError> {
+        let mut meta = gst::meta::CustomMeta::from_mut_buffer(buffer, META_NAME)?;
+        let structure = meta.mut_structure();
+        structure.set("map", &self.picture);
+        structure.set("map-peak", self.peak);
+        Ok(())
+    }
+
+    /// From a buffer; `None` if it carries none.
+    pub fn of(buffer: &gst::BufferRef) -> Option<Self> {
+        let meta = gst::meta::CustomMeta::from_buffer(buffer, META_NAME).ok()?;
+        Some(Self { picture: meta.structure().get("map").ok()?, peak: meta.structure().get("map-peak").ok()? })
+    }
+}
+
+/// The message per shot: its number (`shot`), and `start` (PTS) and `running-time` of its first frame.
+pub fn shot_message(
+    number: u64,
+    start: Option<gst::ClockTime>,
+    running_time: Option<gst::ClockTime>,
+) -> gst::Structure {
+    gst::Structure::builder(SHOT_MESSAGE_NAME)
+        .field("shot", number)
+        .field("start", start)
+        .field("running-time", running_time)
+        .build()
 }
 
 /// The message per segment: `segment`, `start` (PTS), `running-time`, `duration`, `frames`, `score`, `importance`,
@@ -175,6 +254,8 @@ mod tests {
                 importance: 0.75,
                 category: "sailing, fast".into(),
                 confidence: 0.875,
+                shot: 2,
+                shot_start: true,
                 flags: Flags::PADDED,
             };
             let mut buffer = gst::Buffer::new();

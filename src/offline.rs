@@ -130,7 +130,12 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     };
     let (number, confidence) = chosen;
     let passes = 1 + u32::from(confidence.is_some());
-    let request = Request { category: Category::Fixed(number), form: options.form, aggregation: options.aggregation };
+    let request = Request {
+        category: Category::Fixed(number),
+        form: options.form,
+        aggregation: options.aggregation,
+        maps: false,
+    };
     let mut segments: Vec<SegmentScores> = Vec::new();
     let mut waiting = VecDeque::new();
     let mut take = |segment: Segment, answer: Option<mpsc::Receiver<Result<Score, ScoreError>>>| {
@@ -240,7 +245,8 @@ fn choose(
     let mean = std::sync::Arc::new(std::sync::Mutex::new(RunningMean::default()));
     let category = Category::Running(mean.clone());
     for clip in drawn {
-        let request = Request { category: category.clone(), form: options.form, aggregation: options.aggregation };
+        let request =
+            Request { category: category.clone(), form: options.form, aggregation: options.aggregation, maps: false };
         engine.score(clip.centre_crop(), request)?;
     }
     let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

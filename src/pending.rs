@@ -1,12 +1,13 @@
 //! What waits in the scoring element: frames and events in their order, and the segments that they belong to.
 //!
 //! Pure: frames and events are any `T`. Segments are resolved strictly in order, each with a [`Outcome`]; a frame is
-//! released once its segment is, an event once everything before it is.
+//! released once its segment is and it is known whether a shot starts with it, an event once everything before it is.
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use crate::{
     engine::{Score, ScoreError},
+    maps::Maps,
     meta::Flags,
     segmenter::{Place, Segment},
     summary::quantile::RunningQuantile,
@@ -46,15 +47,40 @@ pub struct Outcome {
     pub category: Option<usize>,
     pub confidence: f32,
     pub frame_scores: Vec<f32>,
+    /// If asked for, and the score is its own.
+    pub maps: Option<Maps>,
     pub flags: Flags,
 }
 
 impl Outcome {
     /// Score of the segment's frame of this number; a carried segment has the same for all.
     pub fn frame_score(&self, frame: u32) -> f32 {
-        let sample = (frame / self.span.stride) as usize;
-        self.frame_scores.get(sample).or(self.frame_scores.last()).copied().unwrap_or(self.score)
+        self.frame_scores.get(self.sample_of(frame)).copied().unwrap_or(self.score)
     }
+
+    /// Which of the clip's frames stands for the segment's frame of this number.
+    pub fn sample_of(&self, frame: u32) -> usize {
+        ((frame / self.span.stride) as usize).min(self.frame_scores.len().saturating_sub(1))
+    }
+}
+
+/// The shot of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shot {
+    /// Number of the shot, from 0.
+    pub number: u64,
+    /// The frame is its first.
+    pub starts: bool,
+}
+
+/// What a frame waits for, besides its segment.
+#[derive(Clone, Copy)]
+pub struct Decision {
+    /// Number of the analysis frame that it is, or else follows.
+    pub sample: u64,
+    /// When it goes on even though nobody knows yet whether a shot starts with it. A start that is told later is the next
+    /// frame's.
+    pub due: Option<Instant>,
 }
 
 enum Waiting {
@@ -66,7 +92,7 @@ enum Waiting {
 }
 
 enum Item<T> {
-    Frame(T, Place),
+    Frame(T, Place, Decision),
     Other(T),
 }
 
@@ -75,7 +101,7 @@ pub enum Step<T> {
     /// A segment has its outcome.
     Resolved(Arc<Outcome>),
     /// This frame of that segment goes on.
-    Frame(T, Arc<Outcome>, u32),
+    Frame(T, Arc<Outcome>, u32, Shot),
     /// This event goes on.
     Other(T),
     /// Nothing; until that instant, or until something is added.
@@ -91,6 +117,12 @@ pub struct Pending<T> {
     resolved: VecDeque<Arc<Outcome>>,
     quantile: RunningQuantile,
     last: Option<(Score, f32)>,
+    /// Starts of shots that no frame has taken yet: analysis frame and number of the shot.
+    starts: VecDeque<(u64, u64)>,
+    /// Analysis frames below this number are known to start a shot or not.
+    settled: u64,
+    /// Number of the shot of the last frame that went on.
+    shot: u64,
 }
 
 impl<T> Default for Pending<T> {
@@ -101,13 +133,26 @@ impl<T> Default for Pending<T> {
             resolved: VecDeque::new(),
             quantile: RunningQuantile::default(),
             last: None,
+            starts: VecDeque::new(),
+            settled: 0,
+            shot: 0,
         }
     }
 }
 
 impl<T> Pending<T> {
-    pub fn add_frame(&mut self, frame: T, place: Place) {
-        self.items.push_back(Item::Frame(frame, place));
+    pub fn add_frame(&mut self, frame: T, place: Place, decision: Decision) {
+        self.items.push_back(Item::Frame(frame, place, decision));
+    }
+
+    /// Shot `number` starts with this analysis frame; in order.
+    pub fn add_shot(&mut self, sample: u64, number: u64) {
+        self.starts.push_back((sample, number));
+    }
+
+    /// No start is to come of an analysis frame below this number.
+    pub fn settle(&mut self, below: u64) {
+        self.settled = below;
     }
 
     pub fn add_event(&mut self, event: T) {
@@ -156,6 +201,7 @@ impl<T> Pending<T> {
     pub fn clear(&mut self) -> Vec<T> {
         self.waiting.clear();
         self.resolved.clear();
+        self.starts.clear();
         let others = |item| if let Item::Other(event) = item { Some(event) } else { None };
         self.items.drain(..).filter_map(others).collect()
     }
@@ -176,12 +222,15 @@ impl<T> Pending<T> {
         }
         match self.items.front() {
             Some(Item::Other(_)) => {}
-            Some(Item::Frame(_, place)) => {
+            Some(Item::Frame(_, place, decision)) => {
                 while self.resolved.front().is_some_and(|outcome| outcome.span.index < place.segment) {
                     self.resolved.pop_front();
                 }
                 if self.resolved.is_empty() {
                     return Step::Wait(self.next_deadline());
+                }
+                if decision.sample >= self.settled && decision.due.is_none_or(|due| due > now) {
+                    return Step::Wait([self.next_deadline(), decision.due].into_iter().flatten().min());
                 }
             }
             None => {
@@ -191,15 +240,24 @@ impl<T> Pending<T> {
         }
         match (self.items.pop_front(), self.resolved.front()) {
             (Some(Item::Other(event)), _) => Step::Other(event),
-            (Some(Item::Frame(frame, place)), Some(outcome)) => {
+            (Some(Item::Frame(frame, place, decision)), Some(outcome)) => {
                 let outcome = outcome.clone();
                 if place.frame + 1 == outcome.span.frames {
                     self.resolved.pop_front();
                 }
-                Step::Frame(frame, outcome, place.frame)
+                Step::Frame(frame, outcome, place.frame, self.shot_at(decision.sample))
             }
             _ => Step::Wait(None),
         }
+    }
+
+    /// The shot of a frame that goes on.
+    fn shot_at(&mut self, sample: u64) -> Shot {
+        let mut starts = false;
+        while let Some((_, number)) = self.starts.pop_front_if(|(start, _)| *start <= sample) {
+            (self.shot, starts) = (number, true);
+        }
+        Shot { number: self.shot, starts }
     }
 
     /// When the first waiting segment is late, if it can be.
@@ -221,15 +279,15 @@ impl<T> Pending<T> {
         }
         let (span, waiting) = self.waiting.pop_front()?;
         let mut flags = if span.padded { Flags::PADDED } else { Flags::empty() };
-        let frame_scores = match waiting {
-            Waiting::Scored(score, importance) => {
-                let frame_scores = score.frame_scores.clone();
+        let (frame_scores, maps) = match waiting {
+            Waiting::Scored(mut score, importance) => {
+                let own = (score.frame_scores.clone(), score.maps.take());
                 self.last = Some((score, importance));
-                frame_scores
+                own
             }
             Waiting::Turn(why) => {
                 flags |= why;
-                Vec::new()
+                (Vec::new(), None)
             }
             Waiting::Engine(_) => return None,
         };
@@ -241,6 +299,7 @@ impl<T> Pending<T> {
                 category: Some(last.category),
                 confidence: last.confidence,
                 frame_scores,
+                maps,
                 flags,
             },
             None => Outcome {
@@ -250,6 +309,7 @@ impl<T> Pending<T> {
                 category: None,
                 confidence: 0.0,
                 frame_scores,
+                maps,
                 flags: (flags - Flags::CARRIED) | Flags::UNSCORED,
             },
         })
@@ -280,7 +340,7 @@ mod tests {
 
     fn score(value: f32) -> Result<Score, ScoreError> {
         let frame_scores = (0..16).map(|i| value + i as f32).collect();
-        Ok(Score { category: 1, confidence: 0.5, frame_scores, score: value, inference: Duration::ZERO })
+        Ok(Score { category: 1, confidence: 0.5, frame_scores, score: value, maps: None, inference: Duration::ZERO })
     }
 
     /// Everything that can be done now, in words.
@@ -289,8 +349,9 @@ mod tests {
         loop {
             done.push(match pending.step(now) {
                 Step::Resolved(outcome) => format!("#{} {} {:?}", outcome.span.index, outcome.score, outcome.flags),
-                Step::Frame(name, outcome, frame) => {
-                    format!("{name} #{}.{frame} {}", outcome.span.index, outcome.frame_score(frame))
+                Step::Frame(name, outcome, frame, shot) => {
+                    let shot = if shot.starts { format!(" shot {}", shot.number) } else { String::new() };
+                    format!("{name} #{}.{frame} {}{shot}", outcome.span.index, outcome.frame_score(frame))
                 }
                 Step::Other(name) => name.to_string(),
                 Step::Wait(_) => return done,
@@ -298,10 +359,59 @@ mod tests {
         }
     }
 
+    /// Frames for which it is known that they start no shot.
     fn frames(pending: &mut Pending<&'static str>, segment: u64, names: &[&'static str]) {
+        pending.settle(1);
         for (frame, name) in names.iter().enumerate() {
-            pending.add_frame(name, Place { segment, frame: frame as u32 });
+            pending.add_frame(name, Place { segment, frame: frame as u32 }, Decision { sample: 0, due: None });
         }
+    }
+
+    /// The first segment, scored: frames that are analysis frames of the same numbers.
+    fn scored(names: &[&'static str], due: Option<Instant>) -> Pending<&'static str> {
+        let mut pending = Pending::default();
+        for (frame, name) in names.iter().enumerate() {
+            let decision = Decision { sample: frame as u64, due };
+            pending.add_frame(*name, Place { segment: 0, frame: frame as u32 }, decision);
+        }
+        pending.await_score(span(0, 16), None);
+        pending.answer(0, score(3.0));
+        pending
+    }
+
+    #[test]
+    fn frames_wait_until_it_is_known_which_start_shots() {
+        let (mut pending, now) = (scored(&["a", "b", "c"], None), Instant::now());
+        pending.add_shot(0, 0);
+        pending.settle(1);
+        assert_eq!(steps(&mut pending, now)[1..], ["a #0.0 3 shot 0"]);
+        pending.add_event("tag");
+        assert!(steps(&mut pending, now).is_empty());
+        pending.add_shot(2, 1);
+        pending.settle(3);
+        assert_eq!(steps(&mut pending, now), ["b #0.1 4", "c #0.2 5 shot 1", "tag"]);
+        // What a flush throws away is no start of what comes after it.
+        pending.add_shot(3, 2);
+        pending.clear();
+        frames(&mut pending, 1, &["d"]);
+        pending.add_shot(4, 3);
+        pending.carry(span(1, 16), Flags::empty());
+        assert_eq!(steps(&mut pending, now)[1..], ["d #1.0 3"]);
+    }
+
+    #[test]
+    fn a_frame_that_is_due_goes_on_and_a_start_told_later_is_the_next_ones() {
+        let now = Instant::now();
+        let due = now + Duration::from_millis(5);
+        let mut pending = scored(&["a", "b", "c"], Some(due));
+        pending.add_shot(0, 0);
+        pending.settle(1);
+        assert_eq!(steps(&mut pending, now)[1..], ["a #0.0 3 shot 0"]);
+        assert!(matches!(pending.step(now), Step::Wait(Some(until)) if until == due));
+        let Step::Frame("b", _, 1, shot) = pending.step(due) else { panic!("it is due") };
+        assert_eq!(shot, Shot { number: 0, starts: false });
+        pending.add_shot(1, 1);
+        assert_eq!(steps(&mut pending, due), ["c #0.2 5 shot 1"]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use gstdesumnet::{
 };
 
 fn request(category: Category) -> Request {
-    Request { category, form: Form::Weighted, aggregation: Aggregation::Mean }
+    Request { category, form: Form::Weighted, aggregation: Aggregation::Mean, maps: false }
 }
 
 fn clip(seed: usize) -> Vec<u8> {

@@ -86,8 +86,9 @@ fn expected() -> Vec<String> {
         ));
         for frame in 0..frames {
             let at = f64::from(segment * 16 + frame) * 0.04;
+            let starts = if (segment, frame) == (0, 0) { " starts" } else { "" };
             lines.push(format!(
-                "frame {at:.3} segment {segment} [{frame}/{frames}] from {from} for {length} importance score frame-score category sailing flags {flags}"
+                "frame {at:.3} shot 0{starts} segment {segment} [{frame}/{frames}] from {from} for {length} importance score frame-score category sailing flags {flags}"
             ));
         }
     }

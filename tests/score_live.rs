@@ -94,14 +94,15 @@ fn live_frames_come_out_once_with_their_scores() {
     let info = usual_info();
     let pictures = pictures(&info, 0..40);
     let expected = expected(&info, &pictures);
-    let mut rig = Rig::live(&info, &[("processing-deadline", "60000000000")]);
-    let mut out = Vec::new();
+    let mut rig = Rig::live(&info, &[("processing-deadline", "60000000000"), ("post-messages", "true")]);
     for segment in pictures[..32].chunks(16) {
         rig.push(segment);
-        out.extend(rig.buffers(16));
+        // So that the engine has time for the next one.
+        let scored = |message: &gst::Message| message.structure().unwrap().name() == "desumnet-segment";
+        while !scored(&rig.bus.timed_pop_filtered(patience(), &[gst::MessageType::Element]).unwrap()) {}
     }
     rig.push(&pictures[32..]);
-    out.extend(rig.finish_buffers());
+    let out = rig.finish_buffers();
     assert_marked(&out, &pictures, &expected);
     assert_eq!((rig.stat("segments"), rig.stat("late")), (3, 0));
 }
@@ -176,7 +177,7 @@ fn observed_buffers_pass_at_once_on_their_own_thread() {
 }
 
 #[test]
-fn observer_posts_every_segment_before_eos() {
+fn observer_posts_every_segment_and_shot_before_eos() {
     let info = usual_info();
     let pictures = pictures(&info, 0..40);
     let expected = expected(&info, &pictures);
@@ -202,9 +203,12 @@ fn observer_posts_every_segment_before_eos() {
     });
     rig.push(&pictures);
     rig.push_event(gst::event::Eos::new());
-    assert_eq!(posted.load(Ordering::SeqCst), 3, "messages posted before EOS");
-    let got: Vec<_> =
-        rig.segment_messages().iter().map(|m| (m.get("segment").unwrap(), m.get("score").unwrap())).collect();
+    let messages = rig.element_messages();
+    assert_eq!(posted.load(Ordering::SeqCst), messages.len(), "messages posted before EOS");
+    let shots: Vec<u64> = messages.iter().filter_map(|m| m.get("start").ok().filter(|_| m.has_field("shot"))).collect();
+    let starts = expected.iter().zip(&pictures).filter(|(meta, _)| meta.shot_start);
+    assert_eq!(shots, starts.map(|(_, picture)| picture.pts().unwrap().nseconds()).collect::<Vec<_>>());
+    let got: Vec<_> = messages.iter().filter_map(|m| Some((m.get("segment").ok()?, m.get("score").ok()?))).collect();
     let expected: Vec<(u64, f64)> =
         expected.iter().step_by(16).map(|meta| (meta.segment, meta.segment_score)).collect();
     assert_eq!(got, expected);

@@ -52,6 +52,8 @@ fn frame(number: u64, importance: &[f64], flags: Flags) -> gst::Buffer {
         importance: importance[segment as usize],
         category: "sailing".into(),
         confidence: 0.9,
+        shot: 0,
+        shot_start: number == 0,
         flags,
     };
     meta.add(buffer.get_mut().unwrap()).unwrap();

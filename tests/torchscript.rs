@@ -215,10 +215,26 @@ fn element_cuts_segments_at_the_networks_clip_length() {
 }
 
 #[test]
-fn live_latency_is_the_networks_clip_and_the_deadline() {
+fn clips_of_one_frame_go_on_while_shots_are_looked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut sidecar = sidecar();
+    sidecar["clip_length"] = 1.into();
+    let network = Small::new();
+    // An example of one frame would leave a network that takes no other.
+    let path = export(folder.path(), &sidecar, |clips| network.forward(clips));
+    let (info, properties) = (usual_info(), [("model", path.to_str().unwrap())]);
+    let pictures = pictures(&info, 0..50);
+    let expected = Reference::with(engine_of(&path), request(), Stride::Auto).metas(&info, &pictures);
+    let mut rig = Rig::new(&info, &properties);
+    rig.push(&pictures);
+    assert_marked(&rig.finish_buffers(), &pictures, &expected);
+}
+
+#[test]
+fn live_latency_of_short_clips_is_the_time_to_find_shots_and_the_deadline() {
     let folder = tempfile::tempdir().unwrap();
     let path = small(folder.path());
-    for (stride, clip) in [("0", 8 * 40), ("3", 24 * 40)] {
+    for (stride, clip) in [("0", 16 * 40), ("3", 48 * 40)] {
         let properties =
             [("model", path.to_str().unwrap()), ("processing-deadline", "250000000"), ("frame-stride", stride)];
         let rig = Rig::live(&usual_info(), &properties);

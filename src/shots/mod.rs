@@ -124,6 +124,22 @@ impl Detector {
         if self.undecided > change::AHEAD { self.decide() } else { None }
     }
 
+    /// New caps: frames without PTS are `spacing` ns apart. Call [`Self::finish`] first.
+    pub fn set_spacing(&mut self, spacing: u64) {
+        self.spacing = spacing;
+    }
+
+    /// Frames so far: the number of the next one.
+    pub fn frames(&self) -> u64 {
+        self.next_frame
+    }
+
+    /// Frames below this number are decided: a start that is still to be told is not among them. It never falls.
+    pub fn settled(&self) -> u64 {
+        let reachable = self.next_frame.saturating_sub(LOOK_BACK as u64);
+        self.open.map_or(self.next_frame, |(first, _)| reachable.max(first + 1))
+    }
+
     /// Ends the stream, or its part before a jump: the starts that are still to be told. The next frame starts a shot; numbers
     /// go on.
     pub fn finish(&mut self) -> Vec<Start> {

@@ -39,11 +39,17 @@ fn detect(limits: Limits, frames: &[Vec<u8>], times: impl Fn(usize) -> Option<u6
     let mut detector = Detector::new(SMALL, limits, 40 * MS);
     let mut starts = Vec::new();
     for (i, pixels) in frames.iter().enumerate() {
+        let settled = detector.settled();
         let start = detector.push(&Frame::new(pixels.clone()), times(i));
+        assert!(start.is_none_or(|start| start.frame >= settled));
+        assert!(detector.settled() >= settled && detector.settled() + LOOK_BACK as u64 >= detector.frames());
         starts.extend(start.map(|start| (start, i as u64)));
     }
-    let last = frames.len() as u64 - 1;
-    starts.extend(detector.finish().into_iter().map(|start| (start, last)));
+    let (settled, last) = (detector.settled(), frames.len() as u64 - 1);
+    let rest = detector.finish();
+    assert!(rest.iter().all(|start| start.frame >= settled));
+    starts.extend(rest.into_iter().map(|start| (start, last)));
+    assert_eq!((detector.frames(), detector.settled()), (last + 1, last + 1));
     starts
 }
 

@@ -15,6 +15,7 @@ use gstdesumnet::{
     meta::{Flags, ImportanceMeta},
     network::{CLIP_BYTES, Device, Precision},
     segmenter::{Input, Segmenter, Stride},
+    shots::{Detector, Limits},
     summary::quantile::RunningQuantile,
 };
 
@@ -22,6 +23,10 @@ use super::{CATEGORIES, init, tiny_model};
 
 /// Longest wait for what must come: only a test that fails waits as long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+pub fn patience() -> gst::ClockTime {
+    gst::ClockTime::try_from(PATIENCE).unwrap()
+}
+
 /// Time between pictures unless a test says otherwise: 25 a second.
 pub const SPACING: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
@@ -109,14 +114,18 @@ pub fn pipeline(description: &str) -> gst::Pipeline {
 /// On an error message.
 pub fn wait_for_eos(pipeline: &gst::Pipeline) {
     let types = [gst::MessageType::Eos, gst::MessageType::Error];
-    let patience = gst::ClockTime::try_from(PATIENCE).unwrap();
-    let message = pipeline.bus().unwrap().timed_pop_filtered(patience, &types).expect("EOS in time");
+    let message = pipeline.bus().unwrap().timed_pop_filtered(patience(), &types).expect("EOS in time");
     assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
 }
 
 /// The default request: the running category, weighted, mean.
 pub fn request() -> Request {
-    Request { category: Category::Running(Arc::default()), form: Form::Weighted, aggregation: Aggregation::Mean }
+    Request {
+        category: Category::Running(Arc::default()),
+        form: Form::Weighted,
+        aggregation: Aggregation::Mean,
+        maps: false,
+    }
 }
 
 /// [`request`] for one of [`CATEGORIES`].
@@ -247,6 +256,12 @@ impl Rig {
 
     /// The segment messages posted so far.
     pub fn segment_messages(&self) -> Vec<gst::Structure> {
+        let messages = self.element_messages();
+        messages.into_iter().filter(|structure| structure.name() == "desumnet-segment").collect()
+    }
+
+    /// All element messages posted so far.
+    pub fn element_messages(&self) -> Vec<gst::Structure> {
         let messages = std::iter::from_fn(|| self.bus.pop_filtered(&[gst::MessageType::Element]));
         messages.map(|message| message.structure().unwrap().to_owned()).collect()
     }
@@ -278,6 +293,8 @@ pub fn assert_marked(out: &[gst::Buffer], pushed: &[gst::Buffer], expected: &[Im
 pub struct Reference {
     engine: Arc<Engine>,
     segmenter: Segmenter,
+    shots: Detector,
+    next_shot: u64,
     request: Request,
     quantile: RunningQuantile,
 }
@@ -291,25 +308,35 @@ impl Reference {
     /// With a model that has [`CATEGORIES`].
     pub fn with(engine: Arc<Engine>, request: Request, stride: Stride) -> Self {
         let segmenter = Segmenter::new(stride, engine.clip);
-        Self { engine, segmenter, request, quantile: RunningQuantile::default() }
+        let shots = Detector::new(engine.clip, Limits::default(), 0);
+        Self { engine, segmenter, shots, next_shot: 0, request, quantile: RunningQuantile::default() }
     }
 
     /// The metas of these pictures, the last segment ended after them.
     pub fn metas(&mut self, info: &gst_video::VideoInfo, pictures: &[gst::Buffer]) -> Vec<ImportanceMeta> {
         let mut scaler = Scaler::to(self.engine.clip, info).unwrap();
         self.segmenter.set_nominal_spacing(nominal_spacing(info));
-        let mut segments = Vec::new();
+        self.shots.set_spacing(nominal_spacing(info));
+        let (mut segments, mut starts, mut samples) = (Vec::new(), Vec::new(), Vec::new());
         for buffer in pictures {
             let frame = self.segmenter.samples_next().then(|| scaler.scale(buffer).unwrap());
             let [pts, duration] = [buffer.pts(), buffer.duration()].map(|t| t.map(gst::ClockTime::nseconds));
+            samples.push(frame.as_ref().map(|_| self.shots.frames()));
+            starts.extend(frame.as_ref().and_then(|frame| self.shots.push(frame, pts)));
             segments.extend(self.segmenter.push(Input { pts, duration, frame }).1);
         }
         segments.extend(self.segmenter.finish());
+        starts.extend(self.shots.finish());
+        let mut shots = samples.into_iter().map(|sample| {
+            let starts = starts.iter().any(|start| Some(start.frame) == sample);
+            self.next_shot += u64::from(starts);
+            (self.next_shot - 1, starts)
+        });
         let mut metas = Vec::new();
         for segment in segments {
             let score = self.engine.score(segment.clip.centre_crop(), self.request.clone()).unwrap();
             let importance = self.quantile.add(score.score);
-            metas.extend((0..segment.frames).map(|frame| ImportanceMeta {
+            metas.extend((0..segment.frames).zip(shots.by_ref()).map(|(frame, (shot, shot_start))| ImportanceMeta {
                 segment: segment.index,
                 segment_start: segment.start.map(gst::ClockTime::from_nseconds),
                 segment_duration: gst::ClockTime::from_nseconds(segment.duration),
@@ -320,6 +347,8 @@ impl Reference {
                 importance: importance.into(),
                 category: CATEGORIES[score.category].into(),
                 confidence: score.confidence.into(),
+                shot,
+                shot_start,
                 flags: if segment.padded { Flags::PADDED } else { Flags::empty() },
             }));
         }

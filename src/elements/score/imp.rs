@@ -17,6 +17,7 @@ use crate::{
     engine::{Category, Engine, Request},
     pending::Pending,
     segmenter::Stride,
+    shots::LOOK_BACK,
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -188,7 +189,10 @@ impl Score {
         let engine = Engine::shared(&model, device, settings.precision).map_err(|e| e.to_string())?;
         let category = Category::named(&settings.category, &engine.header.categories).map_err(|e| e.to_string())?;
         gst::info!(CAT, imp = self, "Model {}, category {}", model.display(), settings.category);
-        Ok(Ready { engine, request: Request { category, form: settings.form, aggregation: settings.aggregation } })
+        // Observers have no meta to put maps into.
+        let maps = settings.map && settings.mode == Mode::Annotate;
+        let request = Request { category, form: settings.form, aggregation: settings.aggregation, maps };
+        Ok(Ready { engine, request })
     }
 
     fn post_latency(&self) {
@@ -210,6 +214,7 @@ impl Score {
                 self.discard();
                 if let Some(input) = &mut *self.intake() {
                     input.segmenter.reset();
+                    input.shots.reset();
                     input.segment = gst::FormattedSegment::new();
                 }
                 let passed = self.srcpad.push_event(event);
@@ -310,12 +315,12 @@ impl Score {
         if self.settings().mode == Mode::Observe {
             return answered;
         }
-        // Upstream's pool must not run dry while a segment fills and another is scored.
+        // Upstream's pool must not run dry while a segment fills, and another is scored or its shots are looked for.
         let gst::QueryViewMut::Allocation(query) = query.view_mut() else { return answered };
         let Some(info) = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok()) else {
             return answered;
         };
-        let held = 2 * self.frames_per_segment(nominal_spacing(&info));
+        let held = 2 * self.frames_held(nominal_spacing(&info));
         let pools: Vec<_> = query.allocation_pools().collect();
         for (i, (pool, size, min, max)) in pools.iter().enumerate() {
             let (min, max) = (min + held, if *max == 0 { 0 } else { max + held });
@@ -327,18 +332,20 @@ impl Score {
         true
     }
 
-    fn frames_per_segment(&self, spacing: u64) -> u32 {
+    /// Frames of the stream that come in while one waits: until its segment is whole, and until its shot is known.
+    fn frames_held(&self, spacing: u64) -> u32 {
         let in_clip = self.engine().as_ref().map_or(FRAMES, |engine| engine.clip.frames);
-        in_clip as u32 * Stride::from_setting(self.settings().frame_stride).at_spacing(spacing)
+        let stride = Stride::from_setting(self.settings().frame_stride).at_spacing(spacing);
+        in_clip.max(LOOK_BACK) as u32 * stride
     }
 
-    /// How long frames may stay in a live pipeline: until their segment is whole, and until its score must be there.
-    fn latency(&self) -> gst::ClockTime {
+    /// How long frames may stay in a live pipeline: [`Self::frames_held`], and until their score must be there.
+    pub(super) fn latency(&self) -> gst::ClockTime {
         let spacing = self.shared.lock().spacing;
         let spacing = if spacing == 0 { USUAL_SPACING } else { spacing };
-        let clip = u64::from(self.frames_per_segment(spacing)) * spacing;
+        let held = u64::from(self.frames_held(spacing)) * spacing;
         let deadline = self.settings().processing_deadline.as_nanos() as u64;
-        gst::ClockTime::from_nseconds(clip.saturating_add(deadline).min(gst::ClockTime::MAX.nseconds()))
+        gst::ClockTime::from_nseconds(held.saturating_add(deadline).min(gst::ClockTime::MAX.nseconds()))
     }
 
     fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {

@@ -1,8 +1,8 @@
-//! What comes in: frames are scaled, cut into segments and handed to the engine.
+//! What comes in: frames are scaled, cut into segments and handed to the engine, and shots are looked for.
 
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use gst::{prelude::*, subclass::prelude::*};
@@ -15,15 +15,16 @@ use super::{
 use crate::{
     clip::{ClipError, Frame, Scaler, nominal_spacing},
     engine::{Engine, Request},
-    meta::Flags,
-    pending::Span,
+    meta::{self, Flags},
+    pending::{Decision, Span},
     segmenter::{Input, Segment, Segmenter, Stride},
+    shots::{Detector, LOOK_BACK, Limits, Start},
 };
 
 /// Segments that the engine may have of one element: one under way and one next.
 const UNDER_WAY: usize = 2;
-/// Finished segments whose frames may wait to be pushed before upstream has to.
-const FINISHED: usize = 3;
+/// Finished segments whose frames may wait to be pushed before upstream has to, besides those whose shots are looked for.
+const FINISHED: usize = 2;
 /// What a model and the settings come to, from READY on.
 pub struct Ready {
     pub engine: Arc<Engine>,
@@ -35,6 +36,9 @@ pub struct Intake {
     pub settings: Settings,
     pub ready: Ready,
     pub segmenter: Segmenter,
+    pub shots: Detector,
+    /// Number of the next shot.
+    next_shot: u64,
     pub scaler: Option<Scaler>,
     pub segment: gst::FormattedSegment<gst::ClockTime>,
     /// Whether upstream is live; asked at the first frame.
@@ -47,6 +51,8 @@ impl Intake {
     pub fn new(settings: Settings, ready: Ready) -> Self {
         Self {
             segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride), ready.engine.clip),
+            shots: Detector::new(ready.engine.clip, Limits::default(), 0),
+            next_shot: 0,
             settings,
             ready,
             scaler: None,
@@ -76,16 +82,23 @@ impl Score {
                 Frame::black(&input.ready.engine.clip)
             })
         });
+        let start = frame.as_ref().and_then(|frame| input.shots.push(frame, pts));
         let (place, segment) = input.segmenter.push(Input { pts, duration, frame });
         let pass_on = if observe {
             Some(buffer)
         } else {
-            self.shared.lock().pending.add_frame(Item::Buffer(buffer), place);
+            // What a live pipeline was promised holds, however long upstream pauses.
+            let due =
+                live.then(|| Instant::now().checked_add(Duration::from_nanos(self.latency().nseconds()))).flatten();
+            let decision = Decision { sample: input.shots.frames() - 1, due };
+            self.shared.lock().pending.add_frame(Item::Buffer(buffer), place, decision);
             None
         };
+        self.tell_shots(input, start);
         if let Some(segment) = segment {
             self.submit(input, &segment);
         }
+        let finished = FINISHED + LOOK_BACK.div_ceil(input.ready.engine.clip.frames);
         let warning = warning.filter(|_| !std::mem::replace(&mut input.warned, true));
         drop(intake);
         if let Some(error) = warning {
@@ -98,9 +111,9 @@ impl Score {
         let full = |state: &State| {
             if live {
                 // What waits for its score goes on at its deadline, whatever happens.
-                state.pending.resolved_segments() >= FINISHED
+                state.pending.resolved_segments() >= finished
             } else {
-                state.under_way >= UNDER_WAY || state.pending.finished_segments() >= FINISHED
+                state.under_way >= UNDER_WAY || state.pending.finished_segments() >= finished
             }
         };
         let state = self.wait_while(|state| full(state));
@@ -117,11 +130,29 @@ impl Score {
         if state.flushing { Err(gst::FlowError::Flushing) } else { state.flow }
     }
 
-    /// Ends the open segment, however short.
+    /// Ends the open segment, however short, and the open shot.
     pub(super) fn finish(&self, input: &mut Intake) {
         if let Some(segment) = input.segmenter.finish() {
             self.submit(input, &segment);
         }
+        let starts = input.shots.finish();
+        self.tell_shots(input, starts);
+    }
+
+    /// Shots that have started go to who waits for them: frames, and who listens to messages.
+    fn tell_shots(&self, input: &mut Intake, starts: impl IntoIterator<Item = Start>) {
+        let mut state = self.shared.lock();
+        for start in starts {
+            let pts = start.pts.map(gst::ClockTime::from_nseconds);
+            let running_time = pts.and_then(|pts| input.segment.to_running_time(pts));
+            if input.settings.mode == Mode::Annotate {
+                state.pending.add_shot(start.frame, input.next_shot);
+            }
+            state.pending.add_event(Item::Shot(meta::shot_message(input.next_shot, pts, running_time)));
+            input.next_shot += 1;
+        }
+        state.pending.settle(input.shots.settled());
+        self.shared.changed.notify_all();
     }
 
     /// A finished segment goes to the engine, if its turn and the load allow.
@@ -159,6 +190,7 @@ impl Score {
         input.scaler = Some(Scaler::to(input.ready.engine.clip, &info)?);
         let spacing = nominal_spacing(&info);
         input.segmenter.set_nominal_spacing(spacing);
+        input.shots.set_spacing(spacing);
         self.shared.lock().spacing = spacing;
         Ok(())
     }

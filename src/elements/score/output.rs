@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    meta::{self, Flags, ImportanceMeta},
-    pending::{Outcome, Step},
+    meta::{self, Flags, ImportanceMap, ImportanceMeta},
+    pending::{Outcome, Shot, Step},
 };
 
 impl Score {
@@ -70,9 +70,13 @@ impl Score {
                 self.post_segment(&outcome);
                 Ok(gst::FlowSuccess::Ok)
             }
-            Step::Frame(Item::Buffer(buffer), outcome, frame) => self.push_frame(buffer, &outcome, frame),
+            Step::Frame(Item::Buffer(buffer), outcome, frame, shot) => self.push_frame(buffer, &outcome, frame, shot),
             Step::Other(Item::Event(event)) => {
                 self.srcpad.push_event(event);
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Step::Other(Item::Shot(structure)) => {
+                self.post(structure);
                 Ok(gst::FlowSuccess::Ok)
             }
             _ => Ok(gst::FlowSuccess::Ok),
@@ -90,14 +94,19 @@ impl Score {
 
     fn post_segment(&self, outcome: &Outcome) {
         gst::debug!(CAT, imp = self, "{outcome:?}");
+        if let Ok(engine) = self.loaded() {
+            self.post(meta::segment_message(outcome, &engine.header.categories));
+        }
+    }
+
+    /// Posts an element message, if anybody wants them.
+    fn post(&self, structure: gst::Structure) {
         let settings = self.settings();
         if !settings.post_messages && settings.mode == Mode::Annotate {
             return;
         }
         drop(settings);
-        let Ok(engine) = self.loaded() else { return };
         let element = self.obj();
-        let structure = meta::segment_message(outcome, &engine.header.categories);
         let _ = element.post_message(gst::message::Element::builder(structure).src(&*element).build());
     }
 
@@ -106,11 +115,14 @@ impl Score {
         mut buffer: gst::Buffer,
         outcome: &Outcome,
         frame: u32,
+        shot: Shot,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let engine = self.loaded()?;
-        let meta = ImportanceMeta::new(outcome, frame, &engine.header.categories);
         // Writable means the buffer's own fields: the picture is shared, not copied.
-        if let Err(error) = meta.add(buffer.make_mut()) {
+        let fields = buffer.make_mut();
+        let added = ImportanceMeta::new(outcome, frame, shot, &engine.header.categories).add(fields);
+        let map = added.and_then(|()| ImportanceMap::new(outcome, frame, &engine.clip));
+        if let Err(error) = map.and_then(|map| map.map_or(Ok(()), |map| map.add(fields))) {
             gst::error!(CAT, imp = self, "{error}");
         }
         self.srcpad.push(buffer)

@@ -40,6 +40,7 @@ pub struct Settings {
     pub mode: Mode,
     pub processing_deadline: Duration,
     pub post_messages: bool,
+    pub map: bool,
 }
 
 impl Default for Settings {
@@ -56,6 +57,7 @@ impl Default for Settings {
             mode: Mode::default(),
             processing_deadline: DEFAULT_DEADLINE,
             post_messages: false,
+            map: false,
         }
     }
 }
@@ -128,8 +130,13 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Boolean::builder("post-messages")
             .nick("Post messages")
-            .blurb("Post an element message `desumnet-segment` per segment (always so in mode=observe)")
+            .blurb("Post an element message `desumnet-segment` per segment and `desumnet-shot` per shot (always so in mode=observe)")
             .mutable_playing()
+            .build(),
+        Boolean::builder("map")
+            .nick("Map")
+            .blurb("Put the importance map of every frame into its meta: where in the picture the importance lies")
+            .mutable_ready()
             .build(),
         Boxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
@@ -162,6 +169,7 @@ impl Settings {
             "mode" => self.mode = get(value),
             "processing-deadline" => self.processing_deadline = Duration::from_nanos(get(value)),
             "post-messages" => self.post_messages = get(value),
+            "map" => self.map = get(value),
             _ => unreachable!("no property {name}"),
         }
     }
@@ -181,6 +189,7 @@ impl Settings {
             "mode" => self.mode.to_value(),
             "processing-deadline" => (self.processing_deadline.as_nanos() as u64).to_value(),
             "post-messages" => self.post_messages.to_value(),
+            "map" => self.map.to_value(),
             _ => unreachable!("no property {name}"),
         }
     }

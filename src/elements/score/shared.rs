@@ -13,6 +13,8 @@ use crate::{
 pub enum Item {
     Buffer(gst::Buffer),
     Event(gst::Event),
+    /// A message's content.
+    Shot(gst::Structure),
 }
 
 /// Counters behind the `stats` property.
