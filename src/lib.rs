@@ -23,6 +23,7 @@ pub mod models;
 pub mod network;
 pub mod nick;
 pub mod offline;
+pub mod overlay;
 pub mod pending;
 pub mod report;
 pub mod score_cache;
@@ -36,7 +37,8 @@ pub mod whole_file;
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();
     elements::score::register(plugin)?;
-    elements::skim::register(plugin)
+    elements::skim::register(plugin)?;
+    elements::overlay::register(plugin)
 }
 
 gst::plugin_define!(

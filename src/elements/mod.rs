@@ -1,5 +1,6 @@
 //! The elements: thin GObject shells over the modules beside this one.
 
+pub mod overlay;
 pub mod score;
 pub mod skim;
 
