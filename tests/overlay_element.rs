@@ -106,9 +106,9 @@ fn bar_is_as_long_as_the_importance_and_nothing_beside_the_panel_changes() {
             assert!(drawn.at(panel.x + 1, middle).iter().all(|&value| value < 60));
             length
         });
-        let padding =
-            (0..panel.width).position(|x| near(draw(&info, "show=bar", meta(0, 1.0)).at(panel.x + x, middle), MARK, 1));
-        let whole = panel.width - 2 * padding.unwrap();
+        let full = draw(&info, "show=bar", meta(0, 1.0));
+        let padding = (0..panel.width).position(|x| near(full.at(panel.x + x, middle), MARK, 1)).unwrap();
+        let whole = panel.width - 2 * padding;
         assert_eq!(lengths, [0, whole.div_ceil(2), whole], "{width}x{height}");
     }
 }
