@@ -73,8 +73,8 @@ pub struct ImportanceMap {
     /// A picture of caps `video/x-raw,format=GRAY8` that covers all of the frame's, however small it is itself. It is black
     /// around the part that the network sees.
     pub picture: gst::Sample,
-    /// The importance that 255 stands for; there may be more. A pixel p has p / 255 x peak, and the mean of the part that the
-    /// network sees is the frame's score.
+    /// The importance that 255 stands for, the same in all of a segment; the few pixels that have more are 255, too. A pixel p
+    /// has about p / 255 x peak, and their mean over the part that the network sees is about the frame's score.
     pub peak: f64,
 }
 

@@ -254,8 +254,11 @@ impl<T> Pending<T> {
     /// The shot of a frame that goes on.
     fn shot_at(&mut self, sample: u64) -> Shot {
         let mut starts = false;
-        while let Some((_, number)) = self.starts.pop_front_if(|(start, _)| *start <= sample) {
+        while let Some(&(start, number)) = self.starts.front()
+            && start <= sample
+        {
             (self.shot, starts) = (number, true);
+            self.starts.pop_front();
         }
         Shot { number: self.shot, starts }
     }

@@ -14,13 +14,13 @@ struct Past {
     shots: Vec<f64>,
 }
 
-/// The last segments, up to [`SPAN`]. They follow each other without gaps, whatever their timestamps are.
+/// The last segments, up to 30 s. They follow each other without gaps, whatever their timestamps are.
 #[derive(Default)]
 pub struct History {
     past: VecDeque<Past>,
 }
 
-/// A segment on the graph: from its left edge to its right edge, in [0, 1] from [`SPAN`] ago to the end of the newest.
+/// A segment on the graph: from its left edge to its right edge, in [0, 1] from 30 s before the end of the newest to that.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Step {
     pub from: f64,

@@ -174,7 +174,7 @@ mod tests {
         for (width, height, inner) in [(320, 240, 208), (1280, 720, 492), (1920, 1080, 740), (3840, 2160, 1477)] {
             let layout = Layout::new(width, height, Show::all()).unwrap();
             assert_eq!(bar_length(&layout, 0.0), (0, inner), "{width}x{height}");
-            assert_eq!(bar_length(&layout, 0.5).0, (inner + 1) / 2);
+            assert_eq!(bar_length(&layout, 0.5).0, inner.div_ceil(2));
             assert_eq!(bar_length(&layout, 1.0).0, inner);
             assert_eq!(bar_length(&layout, 7.0).0, inner);
         }

@@ -31,6 +31,7 @@ struct State {
     warned: bool,
 }
 
+/// Locks, in this order: `state`, `show`. A panel is drawn by what `show` is while `state` is held.
 pub struct Overlay {
     show: Mutex<Show>,
     state: Mutex<State>,
@@ -160,8 +161,8 @@ impl Overlay {
         frame: &mut gst_video::VideoFrameRef<&mut gst::BufferRef>,
         meta: &ImportanceMeta,
     ) -> Result<(), glib::BoolError> {
-        let show = *self.show();
         let mut state = self.state();
+        let show = *self.show();
         let (width, height) = (frame.width(), frame.height());
         let scored = !meta.flags.contains(Flags::UNSCORED);
         let mut changed = state.history.enter(meta.segment, meta.segment_duration.nseconds(), meta.importance);
