@@ -18,8 +18,7 @@ const VP9: &str = "video/x-vp9";
 const AAC: &str = "audio/mpeg,mpegversion=4";
 const OPUS: &str = "audio/x-opus";
 
-/// The AAC encoder of choice: it keeps more channels than two. What it encodes begins with silence of this many samples, which the
-/// file does not tell.
+/// The AAC encoder of choice: it keeps more channels than two. Its delay is a frame.
 const AAC_ENCODER: &str = "avenc_aac";
 const AAC_DELAY: u64 = 1_024;
 
@@ -82,19 +81,20 @@ impl Container {
     /// For `encodebin`. Frames come when they come: no rate is forced on them.
     pub fn profile(&self) -> gst_pbutils::EncodingContainerProfile {
         let [muxer, video, audio] = [self.muxer.1, self.video, self.audio].map(caps);
-        let sound = gst_pbutils::EncodingAudioProfile::builder(&audio);
-        let sound = if self.sound_delay() > 0 { sound.preset_name(AAC_ENCODER) } else { sound };
+        // `encodebin` goes by rank.
+        if let Some(factory) = gst::ElementFactory::find(AAC_ENCODER) {
+            factory.set_rank(gst::Rank::PRIMARY + 1);
+        }
         gst_pbutils::EncodingContainerProfile::builder(&muxer)
             .name("desumnet")
             .add_profile(gst_pbutils::EncodingVideoProfile::builder(&video).variable_framerate(true).build())
-            .add_profile(sound.build())
+            .add_profile(gst_pbutils::EncodingAudioProfile::builder(&audio).build())
             .build()
     }
 
-    /// How much later than it should be a player hears what the sound's encoder makes, in samples.
-    pub fn sound_delay(&self) -> u64 {
-        let known = self.audio == AAC && gst::ElementFactory::find(AAC_ENCODER).is_some();
-        if known { AAC_DELAY } else { 0 }
+    /// What is to be made up for by [`super::delay::make_up`], samples.
+    pub fn sound_delay(&self) -> Option<u64> {
+        (self.audio == AAC && gst::ElementFactory::find(AAC_ENCODER).is_some()).then_some(AAC_DELAY)
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use gst::prelude::*;
 
-use super::{CutError, Making, Unlinked, caps_of, link_pads, make, pad_of, request, told};
+use super::{CutError, Making, Unlinked, caps_of, delay::make_up, link_pads, make, pad_of, request, told};
 
 /// What [`crate::elements::skim`] can cut to the sample.
 const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
@@ -35,9 +35,9 @@ fn link(
         let output = pad_of(skim, &input.name().replace("sink", "src"))?;
         let target = request(&making.encoder, "audio_%u")?;
         link_pads(&output, &target)?;
-        // The encoder's delay is made up for by as much of the beginning.
-        let rate = caps_of(sound).structure(0).and_then(|caps| caps.get::<i32>("rate").ok()).unwrap_or(48_000);
-        target.set_offset(-((making.container.sound_delay() * 1_000_000_000 / rate.max(1) as u64) as i64));
+        if let Some(frame) = making.container.sound_delay() {
+            make_up(&output, &target, frame);
+        }
         streams.push((sound, format!("audioconvert ! capsfilter caps=\"{SOUND}\""), input));
     }
     for (stream, filter, input) in streams {

@@ -3,6 +3,7 @@
 
 mod container;
 pub mod copy;
+mod delay;
 mod encode;
 
 use std::{
