@@ -22,7 +22,7 @@ fn desumnet(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_desumnet")).args(arguments).env("XDG_CACHE_HOME", cache.path()).output().unwrap()
 }
 
-/// Four seconds at 25 frames a second, each of one colour: red, green, blue and white; green and white sound, the others are
+/// Four seconds at 25 frames a second, each of one colour: red, green, blue and yellow; green and yellow sound, the others are
 /// silent. A key frame every second.
 fn colours(path: &Path) {
     let second = |colour: &str, volume: f32| {
@@ -38,7 +38,7 @@ fn colours(path: &Path) {
         second("red", 0.0),
         second("green", 0.5),
         second("blue", 0.0),
-        second("white", 0.5)
+        second("solid-color foreground-color=0xffffff00", 0.5)
     ));
 }
 
@@ -59,7 +59,7 @@ fn frames(path: &Path) -> (String, Vec<u64>) {
         let middle = frame.pixels().len() / 2 / 3 * 3;
         colours.push(
             match frame.pixels()[middle..middle + 3].iter().map(|&value| value > 128).collect::<Vec<_>>()[..] {
-                [true, true, true] => 'w',
+                [true, true, false] => 'y',
                 [true, false, false] => 'r',
                 [false, true, false] => 'g',
                 [false, false, true] => 'b',
@@ -111,7 +111,7 @@ fn a_skim_has_the_plans_frames_and_their_sound_in_every_container() {
     let folder = tempfile::tempdir().unwrap();
     let [video, file] = ["colours.mkv", "plan.json"].map(|name| folder.path().join(name));
     colours(&video);
-    // The last five frames of red, all of green, and the last ten of white.
+    // The last five frames of red, all of green, and the last ten of yellow.
     plan(&file, &[(20 * FRAME, 30 * FRAME, 1.0), (90 * FRAME, 10 * FRAME, 1.0)]);
     for name in ["skim.mp4", "skim.mov", "skim.mkv", "skim.webm"] {
         let out = folder.path().join(name);
@@ -120,7 +120,7 @@ fn a_skim_has_the_plans_frames_and_their_sound_in_every_container() {
         let told = format!("{}: 0:01.6, 2 parts\n", out.display());
         assert_eq!(String::from_utf8(output.stdout).unwrap(), told);
         let (colours, times) = frames(&out);
-        assert_eq!(colours, format!("{}{}{}", "r".repeat(5), "g".repeat(25), "w".repeat(10)), "{name}");
+        assert_eq!(colours, format!("{}{}{}", "r".repeat(5), "g".repeat(25), "y".repeat(10)), "{name}");
         // Matroska's times are in milliseconds.
         assert!(times.iter().zip(0..).all(|(&time, i)| time.abs_diff(i * FRAME) < 1_000_000), "{name}: {times:?}");
         let (heard, length) = sound(&out);
@@ -138,7 +138,7 @@ fn a_copy_goes_from_key_frame_to_key_frame() {
     plan(&file, &[(20 * FRAME, 32 * FRAME, 1.0), (80 * FRAME, 19 * FRAME, 1.0)]);
     let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--copy"]);
     assert!(output.status.success(), "{output:?}");
-    assert_eq!(frames(&out).0, format!("{}{}", "g".repeat(25), "w".repeat(25)));
+    assert_eq!(frames(&out).0, format!("{}{}", "g".repeat(25), "y".repeat(25)));
     let (heard, length) = sound(&out);
     // It goes by packets of 20 ms.
     assert!(length.abs_diff(2 * SECOND) <= 2 * IN_STEP, "{length}");
@@ -154,7 +154,7 @@ fn a_time_lapse_plays_every_part_at_its_speed() {
     let output = desumnet(&["timelapse", text(&video), "-o", text(&out), "--plan", text(&file)]);
     assert!(output.status.success(), "{output:?}");
     let (colours, times) = frames(&out);
-    assert_eq!(colours, ["r", "g"].map(|c| c.repeat(5)).concat() + &"b".repeat(25) + &"w".repeat(10));
+    assert_eq!(colours, ["r", "g"].map(|c| c.repeat(5)).concat() + &"b".repeat(25) + &"y".repeat(10));
     assert_eq!(times, (0..45).map(|i| i * FRAME).collect::<Vec<_>>());
 }
 

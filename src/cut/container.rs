@@ -18,9 +18,9 @@ const VP9: &str = "video/x-vp9";
 const AAC: &str = "audio/mpeg,mpegversion=4";
 const OPUS: &str = "audio/x-opus";
 
-/// The AAC encoder of choice: it keeps more channels than two. Its delay is a frame.
+/// The AAC encoder of choice: it keeps more channels than two.
 const AAC_ENCODER: &str = "avenc_aac";
-const AAC_DELAY: u64 = 1_024;
+const AAC_FRAME: u64 = 1_024;
 
 /// What encoders and muxers are set to: good quality at a bearable speed. Those that are not there, or are other ones, stay as they
 /// are.
@@ -81,21 +81,24 @@ impl Container {
     /// For `encodebin`. Frames come when they come: no rate is forced on them.
     pub fn profile(&self) -> gst_pbutils::EncodingContainerProfile {
         let [muxer, video, audio] = [self.muxer.1, self.video, self.audio].map(caps);
-        // `encodebin` goes by rank.
-        if let Some(factory) = gst::ElementFactory::find(AAC_ENCODER) {
-            factory.set_rank(gst::Rank::PRIMARY + 1);
-        }
         gst_pbutils::EncodingContainerProfile::builder(&muxer)
             .name("desumnet")
             .add_profile(gst_pbutils::EncodingVideoProfile::builder(&video).variable_framerate(true).build())
             .add_profile(gst_pbutils::EncodingAudioProfile::builder(&audio).build())
             .build()
     }
+}
 
-    /// What is to be made up for by [`super::delay::make_up`], samples.
-    pub fn sound_delay(&self) -> Option<u64> {
-        (self.audio == AAC && gst::ElementFactory::find(AAC_ENCODER).is_some()).then_some(AAC_DELAY)
+/// Has each `encodebin` that is made from now on take the encoder of choice: it goes by rank.
+pub fn prefer_encoder() {
+    if let Some(factory) = gst::ElementFactory::find(AAC_ENCODER) {
+        factory.set_rank(gst::Rank::PRIMARY + 1);
     }
+}
+
+/// Samples of a frame, if the element is an encoder whose delay, a frame, is to be made up for.
+pub fn delay(element: &gst::Element) -> Option<u64> {
+    (element.factory()?.name() == AAC_ENCODER).then_some(AAC_FRAME)
 }
 
 fn caps(text: &str) -> gst::Caps {

@@ -1,10 +1,13 @@
 //! Decodes a file, lets [`crate::elements::skim`] follow the plan, and encodes what is left.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use gst::prelude::*;
 
-use super::{CutError, Making, Unlinked, caps_of, delay::make_up, link_pads, make, pad_of, request, told};
+use super::{CutError, Making, Unlinked, caps_of, container, delay::make_up, link_pads, make, pad_of, request, told};
 
 /// What [`crate::elements::skim`] can cut to the sample.
 const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
@@ -30,13 +33,24 @@ fn link(
 ) -> Result<(), Unlinked> {
     link_pads(&pad_of(skim, "src")?, &request(&making.encoder, "video_%u")?)?;
     let mut streams = vec![(video, upright(video, making.container.wants_even_sizes()), pad_of(skim, "sink")?)];
+    // Each request makes the encoder that it needs.
+    let newest = Arc::new(Mutex::new(None));
+    let made = newest.clone();
+    if let Some(bin) = making.encoder.downcast_ref::<gst::Bin>() {
+        bin.connect_deep_element_added(move |_, _, element| {
+            if container::delay(element).is_some() {
+                *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(element.clone());
+            }
+        });
+    }
     for sound in sounds {
         let input = request(skim, "sink_%u")?;
         let output = pad_of(skim, &input.name().replace("sink", "src"))?;
         let target = request(&making.encoder, "audio_%u")?;
         link_pads(&output, &target)?;
-        if let Some(frame) = making.container.sound_delay() {
-            make_up(&output, &target, frame);
+        let encoder = newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((encoder, frame)) = encoder.and_then(|e| Some((e.static_pad("src")?, container::delay(&e)?))) {
+            make_up(&output, &target, &encoder, frame);
         }
         streams.push((sound, format!("audioconvert ! capsfilter caps=\"{SOUND}\""), input));
     }

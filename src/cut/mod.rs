@@ -67,6 +67,7 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
     let uri = uri_of(job.video)?;
     let unwritable = |source| CutError::Output { path: job.output.into(), source };
     let file = Unfinished::new(job.output).map_err(unwritable)?;
+    container::prefer_encoder();
     let (encoder, sink) = (make(if job.copy { container.muxer() } else { "encodebin" })?, make("filesink")?);
     sink.set_property("location", file.path().to_string_lossy().as_ref());
     match encoder.downcast_ref::<gst::Bin>() {
