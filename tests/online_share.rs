@@ -1,0 +1,52 @@
+//! How much of what the best skim of a whole video shows, a live one shows too.
+//!
+//! `desumnet score VIDEOS --json FOLDER`, then `SCORES=FOLDER cargo test --test online_share -- --ignored --nocapture`.
+
+use gstdesumnet::{
+    offline::VideoScores,
+    summary::{
+        choose::{Choice, value},
+        online::{Online, Segment, Settings},
+        quantile::RunningQuantile,
+        shot_scores::{Scored, at_least, score_shots},
+    },
+};
+
+/// What the segments show that a live skim keeps, as a share of what the best shots show within the same time: the budget, or the
+/// time that the live one keeps where that is more. Worth is importance in the whole video; the live skim knows its running rank.
+fn share(scores: &VideoScores, settings: Settings) -> f64 {
+    let worth = |s: &gstdesumnet::offline::SegmentScores| Scored {
+        start_ns: s.start_ns,
+        duration_ns: s.duration_ns,
+        score: s.importance.into(),
+    };
+    let segments: Vec<Scored> = scores.segments.iter().map(worth).collect();
+    let (mut online, mut rank) = (Online::new(settings), RunningQuantile::default());
+    let mut decisions = Vec::new();
+    for s in &scores.segments {
+        let importance = rank.add(s.score).into();
+        decisions.extend(online.push(Segment { start: s.start_ns, duration: s.duration_ns, importance }));
+    }
+    decisions.extend(online.finish());
+    let kept: Vec<usize> = (0..decisions.len()).filter(|&i| decisions[i].keep).collect();
+    let time: u64 = kept.iter().map(|&i| segments[i].duration_ns).sum();
+    let shots: Vec<(u64, u64)> = scores.shots.iter().map(|s| (s.start_ns, s.duration_ns)).collect();
+    let shots = at_least(score_shots(&shots, &segments), settings.min_clip);
+    let room = time.max((settings.ratio * scores.duration_ns as f64) as u64);
+    value(&segments, &kept) / value(&shots, &Choice::Knapsack.of(&shots, room))
+}
+
+#[test]
+#[ignore = "measures the scores in the folder SCORES"]
+fn a_live_skim_catches_most_of_the_best_one() {
+    let folder = std::env::var_os("SCORES").expect("SCORES names a folder of what `desumnet score --json` writes");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    println!("| video | length, s | look-ahead 5 s | 10 s |\n|---|---|---|---|");
+    for file in files {
+        let scores: VideoScores = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let of = |seconds: u64| share(&scores, Settings { look_ahead: seconds * 1_000_000_000, ..Settings::default() });
+        let name = file.file_stem().unwrap().to_string_lossy();
+        println!("| {name} | {:.0} | {:.2} | {:.2} |", scores.duration_ns as f64 / 1e9, of(5), of(10));
+    }
+}
