@@ -27,8 +27,7 @@ pub struct Grid(Vec<u64>);
 /// What was seen of a file's streams.
 #[derive(Default)]
 struct Seen {
-    /// There are streams, and none of them is video.
-    only_others: bool,
+    has_video: bool,
     /// Times of key frames, ns.
     keys: Vec<u64>,
     end: u64,
@@ -46,16 +45,17 @@ impl Grid {
     pub fn of(video: &str) -> Result<Self, CutError> {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let pipeline = Running(gst::Pipeline::new());
-        let sink = make("fakesink")?;
-        pipeline.0.add(&sink).map_err(|e| CutError::Element(e.to_string()))?;
         let source = encoded(&uri_of(video)?, &pipeline.0)?;
-        let target = sink.static_pad("sink").ok_or_else(|| CutError::Element("fakesink".into()))?;
-        let seeing = seen.clone();
+        let (seeing, weak) = (seen.clone(), pipeline.0.downgrade());
         source.connect_pad_added(move |_, pad| {
+            // Streams that go nowhere would be an error, or have no end.
+            let sink = gst::ElementFactory::make("fakesink").property("async", false).build();
+            let (Ok(sink), Some(pipeline)) = (sink, weak.upgrade()) else { return };
+            let linked = pipeline.add(&sink).is_ok() && sink.sync_state_with_parent().is_ok();
+            let Some(target) = sink.static_pad("sink").filter(|_| linked) else { return };
+            let _ = pad.link(&target);
             let is_video = caps_of(pad).structure(0).is_some_and(|caps| caps.name().starts_with("video/"));
-            let of_others = !(is_video && !target.is_linked() && pad.link(&target).is_ok());
-            lock(&seeing).only_others = of_others && !target.is_linked();
-            if of_others {
+            if !is_video || std::mem::replace(&mut lock(&seeing).has_video, true) {
                 return;
             }
             let seeing = seeing.clone();
@@ -72,13 +72,11 @@ impl Grid {
         });
         let stopped = pipeline.run(|_| {});
         let seen = std::mem::take(&mut *lock(&seen));
-        let no_video = || DecodeError::NoVideo { video: video.into() };
         match stopped {
-            // Streams that go nowhere are an error of their own.
-            Err(Stop::Failed(reason)) if !seen.only_others => {
+            Err(Stop::Failed(reason) | Stop::Unwritable(reason)) => {
                 return Err(DecodeError::Broken { video: video.into(), reason }.into());
             }
-            _ if seen.keys.is_empty() => return Err(no_video().into()),
+            _ if seen.keys.is_empty() => return Err(DecodeError::NoVideo { video: video.into() }.into()),
             _ => {}
         }
         let mut grid: Vec<u64> = seen.keys.into_iter().chain([seen.end]).collect();
