@@ -275,6 +275,15 @@ impl Segments {
         self.decoder.has_sound()
     }
 
+    /// Goes on at a time in the video, ns; false where the source can't. The next segment begins there.
+    pub fn seek(&mut self, time: u64) -> bool {
+        let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+        let found = self.decoder.pipeline.seek_simple(flags, gst::ClockTime::from_nseconds(time)).is_ok();
+        self.waiting = None;
+        self.segmenter.reset();
+        found
+    }
+
     fn advance(&mut self) -> Result<Option<Segment>, DecodeError> {
         loop {
             let picture = match self.waiting.take() {

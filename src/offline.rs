@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
+    clip::Clip,
     decode::{DecodeError, Segments},
     engine::{Category, Engine, Request, RunningMean, Score, ScoreError, UnknownCategory},
     frame_rate::FrameRate,
@@ -21,6 +22,8 @@ use crate::{
 
 /// Segments whose mean prediction names a video's category (paper, section 4).
 pub const SEGMENTS: usize = 10;
+/// A video of more segments than this is drawn from without decoding all of it.
+const LONG: u64 = 100;
 /// Segments that the engine may have at a time, so that it never waits for the decoder.
 const AHEAD: usize = 2;
 
@@ -227,18 +230,12 @@ fn choose(
     options: &Options,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(usize, f32), OfflineError> {
-    let mut source = Segments::open(video, options.stride, engine.clip)?;
-    let (mut rng, mut drawn, mut seen) = (StdRng::seed_from_u64(0), Vec::new(), 0);
-    while let Some(segment) = source.next().transpose()? {
-        progress(segment.start.unwrap_or(0), source.duration().unwrap_or(0));
-        seen += 1;
-        // Each segment so far is among the drawn with the same probability, however many are still to come.
-        if drawn.len() < SEGMENTS {
-            drawn.push(segment.clip);
-        } else if let Some(place) = drawn.get_mut(rng.random_range(0..seen)) {
-            *place = segment.clip;
-        }
-    }
+    let mut rng = StdRng::seed_from_u64(0);
+    let open = || Segments::open(video, options.stride, engine.clip);
+    let drawn = match draw_by_seeking(open()?, &mut rng, &mut progress)? {
+        drawn if drawn.len() == SEGMENTS => drawn,
+        _ => draw_of_all(open()?, &mut rng, &mut progress)?,
+    };
     if drawn.is_empty() {
         return Err(DecodeError::Empty { video: video.into() }.into());
     }
@@ -252,4 +249,48 @@ fn choose(
     let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let leader = mean.leader();
     Ok((leader, mean.probabilities()[leader]))
+}
+
+/// Clips from random places of a long video, without decoding what lies between; none of a short one, and fewer than asked for where
+/// the source can't seek.
+fn draw_by_seeking(
+    mut source: Segments,
+    rng: &mut StdRng,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<Vec<Clip>, DecodeError> {
+    let Some(first) = source.next().transpose()? else { return Ok(Vec::new()) };
+    let duration = source.duration().unwrap_or(0);
+    if duration < LONG * first.duration {
+        return Ok(Vec::new());
+    }
+    let mut times: Vec<u64> = (0..SEGMENTS).map(|_| rng.random_range(0..duration - 2 * first.duration)).collect();
+    times.sort_unstable();
+    let mut drawn = Vec::new();
+    for time in times {
+        progress(time, duration);
+        if !source.seek(time) {
+            break;
+        }
+        drawn.extend(source.next().transpose()?.map(|segment| segment.clip));
+    }
+    Ok(drawn)
+}
+
+/// Clips drawn while all of a video is decoded: each so far is among them with the same probability, however many are still to come.
+fn draw_of_all(
+    mut source: Segments,
+    rng: &mut StdRng,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<Vec<Clip>, DecodeError> {
+    let (mut drawn, mut seen) = (Vec::new(), 0);
+    while let Some(segment) = source.next().transpose()? {
+        progress(segment.start.unwrap_or(0), source.duration().unwrap_or(0));
+        seen += 1;
+        if drawn.len() < SEGMENTS {
+            drawn.push(segment.clip);
+        } else if let Some(place) = drawn.get_mut(rng.random_range(0..seen)) {
+            *place = segment.clip;
+        }
+    }
+    Ok(drawn)
 }

@@ -128,7 +128,7 @@ mod tests {
             ]
         );
         let starts = ["0.000000", "2.000000", "6.000000"];
-        let strip = between(&page, "<div class=\"strip\"", "<details")[0];
+        let strip = between(&page, "<div class=\"strip", "<details")[0];
         let table = between(&page, "<table", "</table>")[0];
         assert_eq!(between(strip, "class=\"shot", "data-start=\"").len(), 3);
         let tiles: Vec<&str> = between(strip, "<button", ">");
