@@ -1,9 +1,10 @@
 //! gst-plugin-desumnet: importance of video while it plays, by DeSumNet (ICCV 2017).
 //!
 //! Data flows one way. In a pipeline: frames -> [`clip`] and [`segmenter`] -> [`engine`] ([`network`], [`importance`]) ->
-//! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`] -> JSON or
-//! [`report`]. [`shots`] finds where shots start, in the same frames; [`maps`] say where in them the importance lies, and
-//! [`overlay`] draws it on the picture. For training: [`decode`] -> the same clips -> [`training`] -> a model file.
+//! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`], kept by
+//! [`score_cache`] -> JSON, or [`summary`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`shots`] finds where
+//! shots start, in the same frames; [`maps`] say where in them the importance lies, and [`overlay`] draws it on the picture. For
+//! training: [`decode`] -> the same clips -> [`training`] -> a model file.
 //! [`evaluation`] measures scores.
 //!
 //! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.

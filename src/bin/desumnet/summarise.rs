@@ -77,6 +77,9 @@ impl Output {
                     (choose(&scores).map_err(|e| format!("{video}: {e}"))?, Some(scores))
                 }
             };
+            if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
+                return Err("what is copied can't play faster: leave --copy out, or the plan's speeds".into());
+            }
             if let Some(path) = &self.save_plan {
                 document::write(path, &plan)?;
             }
