@@ -2,7 +2,7 @@
 //!
 //! Of a whole video: [`shot_scores`] -> [`choose`] (with [`cluster`]) -> [`offline`], or [`pace`] for a time-lapse -> [`plan`]. Of a
 //! stream: [`live`], by [`online`] with a look-ahead or as a [`timelapse`]; or [`follow`], by a plan. Both lay what is kept on a
-//! [`timeline`], which tells where [`frames`] and the [`samples`] of the sound play.
+//! [`timeline`], which tells where [`frames`] and the [`samples`] of the sound play, which [`stretch`] speeds up.
 
 pub mod choose;
 pub mod cluster;
@@ -16,5 +16,6 @@ pub mod plan;
 pub mod quantile;
 pub mod samples;
 pub mod shot_scores;
+pub mod stretch;
 pub mod timelapse;
 pub mod timeline;
