@@ -125,14 +125,22 @@ impl Rig {
         Self::with(parts, caps, true)
     }
 
+    /// Parts that play faster are not silent.
+    fn scaling(parts: &[(u64, u64, f64)]) -> Self {
+        Self::around(parts, &[MONO], &[("audio", "scale")])
+    }
+
     fn with(parts: &[(u64, u64, f64)], caps: &[&str], retime: bool) -> Self {
+        Self::around(parts, caps, &[("retime", &retime.to_string())])
+    }
+
+    fn around(parts: &[(u64, u64, f64)], caps: &[&str], properties: &[(&str, &str)]) -> Self {
         common::init();
         let (path, folder) = write(parts);
-        let element = gst::ElementFactory::make("desumskim")
-            .property("plan", path.to_str().unwrap())
-            .property("retime", retime)
-            .build()
-            .unwrap();
+        let element = gst::ElementFactory::make("desumskim").property("plan", path.to_str().unwrap()).build().unwrap();
+        for (name, value) in properties {
+            element.set_property_from_str(name, value);
+        }
         let bus = gst::Bus::new();
         element.set_bus(Some(&bus));
         let pads: Vec<gst::Pad> = caps.iter().map(|_| element.request_pad_simple("sink_%u").unwrap()).collect();
@@ -328,6 +336,118 @@ fn faster_parts_are_silent_and_as_long_as_the_video() {
     assert_eq!(out.len(), 3_200 + 1_600 + 3_200);
     assert!(out[3_200..4_800].iter().all(|&sample| sample == 0));
     assert!(out[..3_200 - FADE].iter().chain(&out[4_800 + FADE..8_000 - FADE]).all(|&sample| sample == 10_000));
+}
+
+/// A tone of 440 Hz.
+fn tone(n: u64) -> i16 {
+    (10_000.0 * (std::f64::consts::TAU * 440.0 * n as f64 / RATE as f64).sin()) as i16
+}
+
+/// How many periods begin in these samples.
+fn periods(samples: &[i16]) -> usize {
+    samples.windows(2).filter(|w| w[0] < 0 && w[1] >= 0).count()
+}
+
+#[test]
+fn scaled_parts_keep_their_pitch_and_faster_ones_are_silent() {
+    let parts = [(0, 400, 1.0), (400, 900, 1.5), (1300, 300, 3.0), (1600, 600, 2.0)];
+    let rig = Rig::scaling(&ms(&parts));
+    for number in 0..60 {
+        rig.frames(number..number + 1);
+        rig.others[0].push(sound(number * 320..number * 320 + 320, tone)).unwrap();
+    }
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 3_200 + 4_800 + 800 + 2_400);
+    assert_eq!(out[..3_200], (0..3_200).map(tone).collect::<Vec<_>>());
+    assert!(out[8_000..8_800].iter().all(|&sample| sample == 0));
+    // 600 ms and 300 ms.
+    for (part, expected) in [(&out[3_200..8_000], 264), (&out[8_800..], 132)] {
+        assert!(periods(part).abs_diff(expected) <= 2, "{}", periods(part));
+        let loud = part[FADE..part.len() - FADE].chunks_exact(40);
+        assert!(loud.clone().all(|ms| ms.iter().any(|&sample| sample > 8_000)), "{part:?}");
+    }
+    // Where the tone goes on there is no fade; at the others there is one of 5 ms.
+    assert!(out[3_160..3_240].chunks_exact(20).all(|period| period.iter().any(|&sample| sample > 9_000)));
+    assert!([7_999, 8_800].map(|sample| out[sample].unsigned_abs() < 400) == [true; 2]);
+}
+
+#[test]
+fn touching_parts_of_many_speeds_come_to_what_the_plan_says() {
+    // An even length that is no number of samples, for ten minutes; frames of 200 ms.
+    let parts: Vec<(u64, u64, f64)> =
+        (0..1_100).map(|i| (i * 533_866_667, 533_866_667, [1.0, 1.3, 1.7, 2.0, 2.4][i as usize % 5])).collect();
+    let rig = Rig::scaling(&parts);
+    for second in 0..590 {
+        for number in second * 5..second * 5 + 5 {
+            rig.video.push(frame(number, 200_000_000)).unwrap();
+        }
+        // A click every second, 2 ms long.
+        let click = |n: u64| if n % RATE < 16 { 30_000 } else { 0 };
+        rig.others[0].push(sound(second * RATE..(second + 1) * RATE, click)).unwrap();
+    }
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    let played: f64 = parts.iter().map(|&(_, duration, speed)| duration as f64 / speed).sum();
+    assert_eq!(out.len(), (played * RATE as f64 / 1e9).round() as usize);
+    let (mut at, mut heard) = (0.0, 0);
+    for &(start, duration, speed) in &parts {
+        for second in start.div_ceil(1_000_000_000)..(start + duration).div_ceil(1_000_000_000) {
+            let since = (second * 1_000_000_000 - start) as f64;
+            // Not where it is passed over.
+            if speed == 1.0 && since > 50e6 && since < duration as f64 - 50e6 {
+                let near = ((at + since / speed) * RATE as f64 / 1e9).round() as usize;
+                assert!((near - 1..=near + 1).any(|i| out[i - 1] == 0 && out[i] == 30_000), "at {near}");
+                heard += 1;
+            }
+        }
+        at += duration as f64 / speed;
+    }
+    assert!(heard > 80, "{heard}");
+}
+
+#[test]
+fn scaled_sound_that_ends_early_goes_out_to_its_end() {
+    let rig = Rig::scaling(&ms(&[(0, 60_000, 1.25)]));
+    rig.others[0].push(sound(0..4_000, tone)).unwrap();
+    rig.others[0].eos();
+    rig.frames(0..25);
+    assert_eq!(samples(&rig.others[0].finished()).len(), 3_200);
+    rig.video.eos();
+}
+
+#[test]
+fn new_caps_go_on_in_the_middle_of_a_scaled_part() {
+    let rig = Rig::scaling(&ms(&[(0, 1_000, 2.0)]));
+    let stream = &rig.others[0];
+    stream.push(sound(0..4_000, tone)).unwrap();
+    stream.event(gst::event::Caps::new(&MONO.replace("S16LE", "F32LE").parse().unwrap()));
+    let mut later = gst::Buffer::from_slice(0.5f32.to_le_bytes().repeat(4_000));
+    later.get_mut().unwrap().set_pts(ClockTime::from_mseconds(500));
+    stream.push(later).unwrap();
+    rig.frames(0..25);
+    rig.video.eos();
+    let mut lengths = Vec::new();
+    for item in stream.finished() {
+        let Out::Buffer(buffer) = item else { continue };
+        let at: u64 = lengths.iter().map(|(_, ns)| ns).sum();
+        assert_eq!(buffer.pts().unwrap().nseconds(), at);
+        lengths.push((buffer.size(), buffer.duration().unwrap().nseconds()));
+    }
+    // 2000 samples of 2 bytes, and 2000 of 4.
+    assert_eq!(lengths.iter().map(|(size, _)| size).sum::<usize>(), 12_000);
+    assert_eq!(lengths.iter().map(|(_, ns)| ns).sum::<u64>(), 500_000_000);
+}
+
+#[test]
+fn whole_streams_pass_a_scaling_element_bit_by_bit() {
+    let rig = Rig::scaling(&ms(&[(0, 1_000, 1.0), (1_000, 59_000, 1.0)]));
+    for number in 0..50 {
+        rig.frames(number..number + 1);
+        rig.others[0].push(sound(number * 320..number * 320 + 320, numbered)).unwrap();
+    }
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()), (0..16_000).map(numbered).collect::<Vec<_>>());
 }
 
 #[test]

@@ -3,7 +3,9 @@
 //! The output is one row of samples without holes: sample n plays at n / rate. Where a piece begins and ends in that row follows
 //! from its exact position on the [`Timeline`], so that each cut is right within half a sample and nothing adds up over an hour.
 //! Within a piece samples are counted; their timestamps, which are often rounded, only place the first of them, and those after
-//! a jump. What is missing in a kept piece is silence, and so is all of a piece that does not play at normal speed.
+//! a jump. What is missing in a kept piece is silence, and so is all of a piece that does not play at normal speed; unless sound is
+//! to be scaled: then pieces up to [`FASTEST`] go through a [`Stretch`](super::stretch::Stretch), those that touch through the
+//! same one, without a cut between them.
 
 use std::ops::Range;
 
@@ -13,6 +15,10 @@ use super::timeline::{Piece, Stretch, Timeline};
 const FADE: u64 = 5_000_000;
 /// Timestamps that are further off than this, ns, are a jump.
 const JUMP: u64 = 20_000_000;
+/// Highest speed at which sound is scaled: faster, speech is not understood any more.
+pub const FASTEST: f64 = 2.0;
+/// Pieces this close, ns, touch: timestamps in whole milliseconds leave such holes.
+const TOUCH: u64 = 2_000_000;
 
 /// Samples that came together.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +34,10 @@ pub struct Chunk {
 pub enum Step {
     /// These samples of the chunk play, as output samples from `at` on.
     Play { samples: Range<u64>, at: u64, fade: Fade },
+    /// This goes into the stretch, which is made when the first does.
+    Scale(Scaled),
+    /// All that is in the stretch goes out, up to [`Cutter::sent`].
+    Finish,
     /// These output samples are silent.
     Silence { at: Range<u64> },
     /// These samples of the chunk do not play.
@@ -38,6 +48,34 @@ pub enum Step {
     Wait,
     /// The video ends before the rest of the chunk.
     Over,
+}
+
+/// What goes into a stretch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scaled {
+    /// Of the chunk; `None`: silence.
+    pub samples: Option<Range<u64>>,
+    /// How many they are.
+    pub count: u64,
+    /// From this output sample on, the present piece plays at this speed.
+    pub at: u64,
+    pub speed: f64,
+    /// Up to this output sample, what is made may go out, faded so.
+    pub ready: u64,
+    pub fade: Fade,
+}
+
+/// Pieces that go through one stretch.
+#[derive(Clone, Copy, Debug)]
+struct Series {
+    /// Output sample where it fades in, if it does.
+    fades_in: Option<u64>,
+    /// Of the present piece: where it begins in the input, ns, with the hole before it if there is one,
+    from: u64,
+    /// the output sample that it begins with, or that came next when it was come to,
+    at: u64,
+    /// and the input sample that goes into the stretch next, as if all played at its own time.
+    next: u64,
 }
 
 /// Where the sound of a piece fades, in output samples.
@@ -71,6 +109,10 @@ pub struct Cutter {
     rate: u64,
     /// Kept sound keeps its input times: output samples count from running time 0, and between pieces there are none.
     in_place: bool,
+    /// Pieces up to [`FASTEST`] are scaled.
+    scales: bool,
+    /// Those that are being scaled.
+    series: Option<Series>,
     /// Number of the piece that plays or comes next.
     piece: u64,
     /// Output sample that comes next.
@@ -86,20 +128,40 @@ pub struct Cutter {
 impl Cutter {
     /// Of sound at `rate` samples a second, from the piece of this number on.
     pub fn new(rate: u32, in_place: bool, piece: u64) -> Self {
-        Self { rate: rate.max(1).into(), in_place, piece, sent: 0, used: 0, base: None, goes_on: None }
+        Self {
+            rate: rate.max(1).into(),
+            in_place,
+            scales: false,
+            series: None,
+            piece,
+            sent: 0,
+            used: 0,
+            base: None,
+            goes_on: None,
+        }
+    }
+
+    /// Whether pieces that are faster, but not too fast, are scaled; sound in place never is.
+    pub fn scaling(self, scales: bool) -> Self {
+        Self { scales: scales && !self.in_place, ..self }
+    }
+
+    /// Output sample that comes next; while sound is scaled, the one that comes after all that went into the stretch.
+    pub fn sent(&self) -> u64 {
+        self.sent
     }
 
     /// Goes on where another one, perhaps at another rate, has come to.
     pub fn after(rate: u32, before: &Self) -> Self {
         let sent = before.time_of(before.sent);
         let mut cutter = Self::new(rate, before.in_place, before.piece);
-        cutter.sent = cutter.position(sent as f64).max(0) as u64;
+        cutter.sent = cutter.sample_at(sent as f64);
         cutter
     }
 
     /// The chunk that was begun is gone.
     pub fn forget_chunk(&mut self) {
-        (self.used, self.base, self.goes_on) = (0, None, None);
+        (self.used, self.base, self.goes_on, self.series) = (0, None, None, None);
     }
 
     /// The timeline begins anew.
@@ -122,6 +184,11 @@ impl Cutter {
     /// Output sample at an output position.
     fn position(&self, output: f64) -> i64 {
         (output * self.rate as f64 / 1e9).round() as i64
+    }
+
+    /// The same, or the first one.
+    fn sample_at(&self, output: f64) -> u64 {
+        self.position(output).max(0) as u64
     }
 
     /// Whether the video has ended and all of its sound has gone.
@@ -149,7 +216,9 @@ impl Cutter {
                     step => step,
                 };
             };
-            let step = if stretch.piece.speed == 1.0 {
+            let step = if self.scales && stretch.piece.speed <= FASTEST {
+                self.scale(timeline, &stretch, chunk)
+            } else if stretch.piece.speed == 1.0 {
                 self.play(&stretch, chunk)
             } else if self.in_place {
                 match self.drop_before(stretch.piece.until, chunk) {
@@ -160,19 +229,80 @@ impl Cutter {
                 self.pass_silently(&stretch, chunk)
             };
             match step {
-                Some(step) => return step,
-                None => {
-                    self.piece += 1;
-                    self.base = None;
+                Some(Step::Finish) => {
+                    self.next_piece();
+                    return Step::Finish;
                 }
+                Some(step) => return step,
+                None => self.next_piece(),
             }
+        }
+    }
+
+    fn next_piece(&mut self) {
+        self.piece += 1;
+        // Into one stretch go samples without holes: they are counted on.
+        let on = |(_, sample)| (self.piece, sample);
+        let base = self.base.filter(|_| self.series.is_some()).map(on);
+        let goes_on = self.goes_on.filter(|_| self.series.is_some()).map(on);
+        (self.base, self.goes_on) = (base, goes_on);
+    }
+
+    /// A step through a piece that is scaled: it is cut as if it played in its place, and squeezed afterwards. With
+    /// [`Step::Finish`] or `None` the piece is over.
+    fn scale(&mut self, timeline: &Timeline, stretch: &Stretch, chunk: &Chunk) -> Option<Step> {
+        let piece = stretch.piece;
+        let [start, end] = [piece.to, piece.end()].map(|output| self.sample_at(output));
+        let touched = self.is_touched(timeline, &piece);
+        self.sent = self.sent.max(start);
+        let mut series = self.series.unwrap_or_else(|| Series {
+            fades_in: (stretch.cut_in && self.sent == start).then_some(start),
+            from: piece.from,
+            at: self.sent,
+            next: self.sample_at(piece.from as f64) + ((self.sent - start) as f64 * piece.speed).round() as u64,
+        });
+        let begin = self.sample_at(series.from as f64);
+        let in_place = Piece { from: series.from, to: series.from as f64, speed: 1.0, ..piece };
+        let in_place = Stretch { piece: in_place, closed: touched.is_some(), ..*stretch };
+        let sent = std::mem::replace(&mut self.sent, series.next);
+        let step = self.play(&in_place, chunk);
+        series.next = self.sent;
+        self.sent = (start + ((series.next - begin) as f64 / piece.speed).round() as u64).min(end).max(sent);
+        let (samples, count) = match step {
+            Some(Step::Play { samples, .. }) => (Some(samples.clone()), samples.end - samples.start),
+            Some(Step::Silence { at }) => (None, at.end - at.start),
+            None => {
+                self.sent = end.max(sent);
+                let goes_on = touched == Some(true);
+                self.series = goes_on.then_some(Series { from: piece.until, at: self.sent, ..series });
+                return (!goes_on).then_some(Step::Finish);
+            }
+            step => {
+                self.series = Some(series);
+                return step;
+            }
+        };
+        self.series = Some(series);
+        let length = self.samples_in(FADE);
+        let cut_out = stretch.cut_out && touched == Some(false);
+        let fade = Fade { from: series.fades_in, until: cut_out.then_some(end), length };
+        let ready = if touched.is_some() { end } else { end.saturating_sub(length) };
+        Some(Step::Scale(Scaled { samples, count, at: series.at, speed: piece.speed, ready, fade }))
+    }
+
+    /// Whether another piece that is scaled follows this one without a cut; `None`: it is not known yet.
+    fn is_touched(&self, timeline: &Timeline, piece: &Piece) -> Option<bool> {
+        match timeline.stretch(self.piece + 1) {
+            Some(Stretch { piece: next, .. }) => Some(next.from <= piece.until + TOUCH && next.speed <= FASTEST),
+            None if timeline.ended() || timeline.decided() > piece.until + TOUCH => Some(false),
+            None => None,
         }
     }
 
     /// A step at normal speed; `None`: the piece is over.
     fn play(&mut self, stretch: &Stretch, chunk: &Chunk) -> Option<Step> {
         let Stretch { piece, cut_in, closed, cut_out } = *stretch;
-        let (start, end) = (self.position(piece.to).max(0) as u64, self.position(piece.end()).max(0) as u64);
+        let [start, end] = [piece.to, piece.end()].map(|output| self.sample_at(output));
         let fade = self.samples_in(FADE);
         // What may have to fade waits until that is known.
         let ready = if closed { end } else { end.saturating_sub(fade) };
@@ -231,8 +361,8 @@ impl Cutter {
     fn pass_silently(&mut self, stretch: &Stretch, chunk: &Chunk) -> Option<Step> {
         let piece = stretch.piece;
         let chunk_end = chunk.time + self.time_of(chunk.samples);
-        let reached = self.position(piece.output(chunk_end.clamp(piece.from, piece.until))).max(0) as u64;
-        self.sent = self.sent.max(self.position(piece.to).max(0) as u64);
+        let reached = self.sample_at(piece.output(chunk_end.clamp(piece.from, piece.until)));
+        self.sent = self.sent.max(self.sample_at(piece.to));
         if reached > self.sent {
             return Some(self.silence(reached));
         }
@@ -395,6 +525,45 @@ mod tests {
         assert!(gains[..15].iter().chain(&gains[25..]).all(|&gain| gain == 1.0));
         assert_eq!(gains[15..20].iter().rev().copied().collect::<Vec<_>>(), rise);
         assert_eq!(gains[20..25], rise);
+    }
+
+    #[test]
+    fn parts_that_touch_are_scaled_in_one_go_and_others_are_not() {
+        let timeline = timeline(&[(10, 20, 1.5), (20, 30, 2.0), (31, 41, 1.0), (41, 50, 3.0), (60, 70, 2.0)], 80);
+        let mut cutter = Cutter::new(1_000, false, 0).scaling(true);
+        let mut words = Vec::new();
+        for start in (0..80).step_by(16) {
+            let chunk = Chunk { time: start * MS, samples: 16 };
+            loop {
+                match cutter.step(&timeline, &chunk) {
+                    Step::Scale(Scaled { samples: Some(samples), at, speed, ready, fade, .. }) => {
+                        let [from, until] = [samples.start + start, samples.end + start];
+                        let fades = [fade.from, fade.until].map(|at| at.map_or(String::from("-"), |at| at.to_string()));
+                        words.push(format!("{from}..{until} at {at} x{speed} to {ready} fades {}", fades.join(" ")));
+                    }
+                    Step::Finish => words.push(format!("ends {}", cutter.sent())),
+                    Step::Silence { at } => words.push(format!("silence {at:?}")),
+                    Step::Drop { .. } => {}
+                    Step::Done | Step::Over => break,
+                    step => panic!("{step:?}"),
+                }
+            }
+        }
+        let expected = [
+            "10..16 at 0 x1.5 to 7 fades 0 -",
+            "16..20 at 0 x1.5 to 7 fades 0 -",
+            // With the hole of a millisecond; what is faster than twice is silent.
+            "20..30 at 7 x2 to 12 fades 0 -",
+            "30..32 at 12 x1 to 22 fades 0 22",
+            "32..41 at 12 x1 to 22 fades 0 22",
+            "ends 22",
+            "silence 22..24",
+            "silence 24..25",
+            "60..64 at 25 x2 to 30 fades 25 30",
+            "64..70 at 25 x2 to 30 fades 25 30",
+            "ends 30",
+        ];
+        assert_eq!(words, expected);
     }
 
     #[test]

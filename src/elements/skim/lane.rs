@@ -20,6 +20,15 @@ enum Item {
     Event(gst::Event),
 }
 
+/// How streams are treated, by the settings.
+#[derive(Clone, Copy, Default)]
+pub struct Manner {
+    /// What is kept keeps its own time.
+    pub in_place: bool,
+    /// Raw sound that plays faster is scaled.
+    pub scales: bool,
+}
+
 /// What goes on next.
 pub enum Next {
     Buffer(gst::Buffer),
@@ -81,15 +90,16 @@ impl Lane {
     }
 
     /// After a flush: forgets what waits. The events that waited, in order, as if they had gone on.
-    pub fn clear(&mut self, in_place: bool) -> Vec<gst::Event> {
+    pub fn clear(&mut self, manner: Manner) -> Vec<gst::Event> {
         let event = |item| if let Item::Event(event) = item { Some(event) } else { None };
         let events: Vec<_> = self.queue.drain(..).filter_map(event).collect();
-        events.iter().for_each(|event| self.pass(event, in_place));
+        events.iter().for_each(|event| self.pass(event, manner));
         self.segment = gst::FormattedSegment::new();
         (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
         self.flushing = false;
         self.flow = Ok(gst::FlowSuccess::Ok);
         if let Some(sound) = &mut self.sound {
+            sound.forget();
             sound.cutter.forget_chunk();
         }
         events
@@ -99,6 +109,7 @@ impl Lane {
     pub fn begin_anew(&mut self) {
         self.piece = 0;
         if let Some(sound) = &mut self.sound {
+            sound.forget();
             sound.cutter.begin_anew();
         }
     }
@@ -144,7 +155,7 @@ impl Lane {
     ///
     /// # Errors
     /// [`SoundError`]
-    pub fn add_event(&mut self, event: gst::Event, in_place: bool) -> Result<(), SoundError> {
+    pub fn add_event(&mut self, event: gst::Event, manner: Manner) -> Result<(), SoundError> {
         use gst::EventView;
         if event.type_() == gst::EventType::StreamStart && self.over {
             (self.over, self.flow) = (false, Ok(gst::FlowSuccess::Ok));
@@ -157,7 +168,7 @@ impl Lane {
             EventView::Segment(segment) => match segment.segment().downcast_ref::<gst::ClockTime>() {
                 Some(own) => {
                     self.segment = own.clone();
-                    Item::Event(if in_place { event } else { super::retimed(&event) })
+                    Item::Event(if manner.in_place { event } else { super::retimed(&event) })
                 }
                 None => Item::Event(event),
             },
@@ -181,26 +192,31 @@ impl Lane {
         self.queue.retain(|item| matches!(item, Item::Event(_)));
     }
 
-    /// What goes on next, by what is decided. `in_place`: at its own time.
-    pub fn next(&mut self, timeline: &Timeline, in_place: bool) -> Next {
+    /// What goes on next, by what is decided.
+    pub fn next(&mut self, timeline: &Timeline, manner: Manner) -> Next {
         loop {
             let next = match self.queue.front() {
                 None if self.sound.as_ref().is_some_and(|sound| sound.cutter.is_over(timeline)) && !self.over => {
-                    return self.end();
+                    Some(self.end())
                 }
                 None => return Next::Wait,
                 Some(Item::Event(event)) => {
                     let event = event.clone();
-                    self.queue.pop_front();
-                    self.pass(&event, in_place);
-                    return Next::Event(event);
+                    let ends = matches!(event.type_(), gst::EventType::Caps | gst::EventType::Eos);
+                    let rest = self.sound.as_mut().filter(|_| ends).and_then(Sound::finish);
+                    if rest.is_none() {
+                        self.queue.pop_front();
+                        self.pass(&event, manner);
+                    }
+                    Some(rest.map_or(Next::Event(event), Next::Buffer))
                 }
                 Some(Item::Buffer(_, time) | Item::Gap { time, .. }) => {
-                    self.settled = self.settled.max(*time);
+                    let time = *time;
                     if self.sound.is_some() {
-                        self.next_sound(timeline, in_place)
+                        self.next_sound(timeline, manner.in_place)
                     } else {
-                        self.next_other(timeline, in_place)
+                        self.settled = self.settled.max(time);
+                        self.next_other(timeline, manner.in_place)
                     }
                 }
             };
@@ -213,7 +229,7 @@ impl Lane {
     }
 
     /// An event's turn has come.
-    fn pass(&mut self, event: &gst::EventRef, in_place: bool) {
+    fn pass(&mut self, event: &gst::EventRef, manner: Manner) {
         match event.view() {
             gst::EventView::Caps(caps) => {
                 // They were checked when they came in.
@@ -222,9 +238,9 @@ impl Lane {
                 self.sound = info.map(|info| {
                     let cutter = match before {
                         Some(before) => Cutter::after(info.rate(), &before.cutter),
-                        None => Cutter::new(info.rate(), in_place, self.piece),
+                        None => Cutter::new(info.rate(), manner.in_place, self.piece),
                     };
-                    Sound::new(info, cutter)
+                    Sound::new(info, cutter, manner.scales)
                 });
             }
             gst::EventView::Eos(_) => self.over = true,
@@ -234,6 +250,9 @@ impl Lane {
 
     /// The video has ended here.
     fn end(&mut self) -> Next {
+        if let Some(rest) = self.sound.as_mut().and_then(Sound::finish) {
+            return Next::Buffer(rest);
+        }
         self.over = true;
         self.flow = Err(gst::FlowError::Eos);
         self.queue.clear();
@@ -275,14 +294,8 @@ impl Lane {
         let step = sound.cutter.step(timeline, &chunk);
         let cutter = &sound.cutter;
         let output = |sample: u64| gst::ClockTime::from_nseconds(cutter.time_of(sample));
-        let stamped = |mut buffer: gst::Buffer, at: std::ops::Range<u64>, start: gst::ClockTime| {
-            let fields = buffer.make_mut();
-            fields.set_pts(start);
-            fields.set_dts(None);
-            fields.set_duration(output(at.end) - output(at.start));
-            fields.set_offset(u64::MAX);
-            fields.set_offset_end(u64::MAX);
-            Next::Buffer(buffer)
+        let stamped = |buffer: gst::Buffer, at: std::ops::Range<u64>, start: gst::ClockTime| {
+            Next::Buffer(sound.stamped(buffer, at, start))
         };
         match step {
             Step::Play { samples, at, fade } => {
@@ -294,6 +307,8 @@ impl Lane {
                     None => Some(stamped(sound.silence(out.end - out.start), out, start)),
                 }
             }
+            Step::Scale(scaled) => sound.scale(buffer, &scaled).map(Next::Buffer),
+            Step::Finish => sound.finish().map(Next::Buffer),
             Step::Silence { at } if in_place => {
                 Some(gap(own(cutter.time_of(at.start)), output(at.end) - output(at.start)))
             }
@@ -304,6 +319,8 @@ impl Lane {
             }
             Step::Drop { .. } => None,
             Step::Done => {
+                // Not before: until then, pieces that end before it may have to be filled up.
+                self.settled = self.settled.max(chunk.time);
                 self.queue.pop_front();
                 None
             }

@@ -7,8 +7,9 @@
 //! 1920x1080 I420 at 30 a second are 470 MB, of 640x360 52 MB. In a live pipeline this is the latency.
 //!
 //! Other streams take request pads `sink_%u`; `src_%u` of the same number appears with each. Raw sound is cut to the
-//! sample where the video is, with fades of 5 ms; where the video plays faster it is silent. Of all others, buffers are kept or
-//! dropped whole by where they start, so encoded video can't go along. What is ahead of the video waits in the element.
+//! sample where the video is, with fades of 5 ms; where the video plays faster it is silent, or with `audio=scale`, up to twice as
+//! fast, sped up with its pitch kept. Of all others, buffers are kept or dropped whole by where they start, so encoded video
+//! can't go along. What is ahead of the video waits in the element.
 //!
 //! ```text
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin name=d  d. ! videoconvert ! desumnet ! desumskim name=s ratio=0.2 ! \

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::LazyLock};
 
 use glib::prelude::*;
 
+use super::lane::Manner;
 use crate::summary::{
     follow::Follower,
     live::Live,
@@ -25,6 +26,22 @@ pub enum Mode {
     Timelapse,
 }
 
+/// What becomes of sound in parts that play faster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, glib::Enum)]
+#[enum_type(name = "DeSumNetSkimAudio")]
+pub enum Audio {
+    /// Silence.
+    #[default]
+    #[enum_value(name = "Silent where the video plays faster", nick = "drop")]
+    Drop,
+    /// It is sped up, too.
+    #[enum_value(
+        name = "Sped up with the pitch kept, up to twice as fast; silent where the video plays faster than that",
+        nick = "scale"
+    )]
+    Scale,
+}
+
 const DEFAULT_SPEED: f64 = 8.0;
 const DEFAULT_LOOK_AHEAD: u64 = 5_000_000_000;
 /// Longest time that can be asked for, ns: an hour.
@@ -37,6 +54,7 @@ pub struct Settings {
     pub mode: Mode,
     pub plan: Option<PathBuf>,
     pub retime: bool,
+    pub audio: Audio,
     /// Of `mode=skim`.
     pub skim: online::Settings,
     /// Of `mode=timelapse`.
@@ -51,6 +69,7 @@ impl Default for Settings {
             mode: Mode::default(),
             plan: None,
             retime: true,
+            audio: Audio::default(),
             skim: online::Settings { look_ahead: DEFAULT_LOOK_AHEAD, ..Default::default() },
             speed: DEFAULT_SPEED,
             min_speed: 1.0,
@@ -115,6 +134,11 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .default_value(defaults.retime)
             .mutable_ready()
             .build(),
+        Enum::builder_with_default("audio", Audio::default())
+            .nick("Audio")
+            .blurb("What becomes of raw sound where the video plays faster (with retime=false, it is left out there)")
+            .mutable_ready()
+            .build(),
         Double::builder("ratio")
             .nick("Ratio")
             .blurb("mode=skim: share of the playing time to keep")
@@ -154,6 +178,7 @@ impl Settings {
             "mode" => self.mode = get(value),
             "plan" => self.plan = get::<Option<String>>(value).filter(|path| !path.is_empty()).map(PathBuf::from),
             "retime" => self.retime = get(value),
+            "audio" => self.audio = get(value),
             "ratio" => self.skim.ratio = get(value),
             "look-ahead" => self.skim.look_ahead = get(value),
             "min-clip" => self.skim.min_clip = get(value),
@@ -175,6 +200,7 @@ impl Settings {
             "mode" => self.mode.to_value(),
             "plan" => self.plan.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "retime" => self.retime.to_value(),
+            "audio" => self.audio.to_value(),
             "ratio" => self.skim.ratio.to_value(),
             "look-ahead" => self.skim.look_ahead.to_value(),
             "min-clip" => self.skim.min_clip.to_value(),
@@ -204,6 +230,11 @@ impl Settings {
             Mode::Timelapse if !(min..=max).contains(&speed) => Err(SettingsError::Speeds { speed, min, max }),
             Mode::Timelapse => Ok(Decider::Live(Live::time_lapse(TimeLapse::new(speed, min, max)))),
         }
+    }
+
+    /// How streams beside the video are treated.
+    pub fn manner(&self) -> Manner {
+        Manner { in_place: !self.retime, scales: self.audio == Audio::Scale }
     }
 
     /// How long frames wait for what comes after them, ns; `None` if they don't.

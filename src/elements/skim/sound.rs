@@ -1,4 +1,4 @@
-//! Raw sound as buffers: pieces of them, silence, and the fades at cuts.
+//! Raw sound as buffers: pieces of them, silence, what plays faster, and the fades at cuts.
 
 use std::ops::Range;
 
@@ -6,13 +6,18 @@ use gst_audio::{
     AUDIO_FORMAT_F32, AUDIO_FORMAT_F64, AUDIO_FORMAT_S16, AUDIO_FORMAT_S32, AudioInfo, AudioLayout, AudioMeta,
 };
 
-use crate::summary::samples::{Chunk, Cutter, Fade};
+use crate::summary::{
+    samples::{Chunk, Cutter, Fade, Scaled},
+    stretch::Stretch,
+};
 
 /// A stream of raw sound, and where it is cut.
 #[derive(Debug)]
 pub struct Sound {
     info: AudioInfo,
     pub cutter: Cutter,
+    /// What is being scaled, and how it fades.
+    stretch: Option<(Stretch, Fade)>,
 }
 
 /// Caps that tell of raw sound and not which.
@@ -37,8 +42,15 @@ pub fn samples(buffer: &gst::BufferRef, bpf: u32) -> u64 {
 }
 
 impl Sound {
-    pub fn new(info: AudioInfo, cutter: Cutter) -> Self {
-        Self { info, cutter }
+    /// `scales`: what plays faster is scaled, if its channels lie side by side and its format is one that fades.
+    pub fn new(info: AudioInfo, cutter: Cutter, scales: bool) -> Self {
+        let possible = info.layout() == AudioLayout::Interleaved && values(&info, &[]).is_some();
+        Self { cutter: cutter.scaling(scales && possible), info, stretch: None }
+    }
+
+    /// What is being scaled is gone.
+    pub fn forget(&mut self) {
+        self.stretch = None;
     }
 
     /// A buffer as the cutter sees it, at this running time, ns.
@@ -73,6 +85,59 @@ impl Sound {
         buffer
     }
 
+    /// A buffer as output samples, which begins at `start`.
+    pub fn stamped(&self, mut buffer: gst::Buffer, at: Range<u64>, start: gst::ClockTime) -> gst::Buffer {
+        let [from, until] = [at.start, at.end].map(|sample| self.cutter.time_of(sample));
+        let fields = buffer.make_mut();
+        fields.set_pts(start);
+        fields.set_dts(None);
+        fields.set_duration(gst::ClockTime::from_nseconds(until - from));
+        fields.set_offset(u64::MAX);
+        fields.set_offset_end(u64::MAX);
+        buffer
+    }
+
+    /// Scales a part of a buffer, or of silence where there is none: what can be told by now.
+    pub fn scale(&mut self, buffer: Option<&gst::Buffer>, scaled: &Scaled) -> Option<gst::Buffer> {
+        let (channels, bpf) = (self.info.channels() as usize, self.info.bpf() as usize);
+        let (stretch, fade) = self
+            .stretch
+            .get_or_insert_with(|| (Stretch::new(self.info.rate(), channels, scaled.at), scaled.fade.clone()));
+        fade.clone_from(&scaled.fade);
+        let map = buffer.and_then(|buffer| buffer.map_readable().ok());
+        let bytes = map
+            .as_ref()
+            .zip(scaled.samples.as_ref())
+            .and_then(|(map, samples)| map.get(samples.start as usize * bpf..samples.end as usize * bpf));
+        let values = bytes.and_then(|bytes| values(&self.info, bytes));
+        stretch.play(scaled.at, scaled.speed);
+        stretch.push(&values.unwrap_or_else(|| vec![0.0; scaled.count as usize * channels]));
+        let (at, made) = stretch.take(scaled.ready);
+        let fade = fade.clone();
+        self.scaled(at, made, &fade)
+    }
+
+    /// The rest of what is being scaled.
+    pub fn finish(&mut self) -> Option<gst::Buffer> {
+        let (stretch, fade) = self.stretch.take()?;
+        let (at, made) = stretch.finish(self.cutter.sent());
+        self.scaled(at, made, &fade)
+    }
+
+    /// Values of all channels, from the output sample `at` on; `None` if there are none.
+    fn scaled(&self, at: u64, mut values: Vec<f64>, fade: &Fade) -> Option<gst::Buffer> {
+        let channels = self.info.channels() as usize;
+        let out = at..at + (values.len() / channels) as u64;
+        if out.is_empty() {
+            return None;
+        }
+        fade_values(&mut values, channels, at, fade);
+        let mut bytes = vec![0; values.len() / channels * self.info.bpf() as usize];
+        write(&self.info, &values, &mut bytes);
+        let start = gst::ClockTime::from_nseconds(self.cutter.time_of(at));
+        Some(self.stamped(gst::Buffer::from_mut_slice(bytes), out, start))
+    }
+
     /// Fades `count` samples of all channels alike, the first of them the output sample `at`. Formats other than 16 and 32 bit
     /// integers and floats in the machine's byte order are cut hard.
     fn fade(&self, buffer: &mut gst::BufferRef, count: usize, at: u64, fade: &Fade) {
@@ -82,36 +147,54 @@ impl Sound {
             _ => vec![0],
         };
         let step = self.info.bpf() as usize / planes.len();
+        let channels = self.info.channels() as usize / planes.len();
         let Ok(mut map) = buffer.map_writable() else { return };
         for plane in planes {
             let bytes = &mut map[plane..plane + count * step];
-            let frames = bytes.chunks_exact_mut(step).zip(at..).map(|(frame, n)| (frame, fade.gain(n)));
-            match self.info.format() {
-                format if format == AUDIO_FORMAT_S16 => frames.for_each(|(frame, gain)| {
-                    scale(frame, |b| i16::from_ne_bytes(b).into(), |v: f64| (v.round() as i16).to_ne_bytes(), gain)
-                }),
-                format if format == AUDIO_FORMAT_S32 => frames.for_each(|(frame, gain)| {
-                    scale(frame, |b| i32::from_ne_bytes(b).into(), |v: f64| (v.round() as i32).to_ne_bytes(), gain)
-                }),
-                format if format == AUDIO_FORMAT_F32 => frames.for_each(|(frame, gain)| {
-                    scale(frame, |b| f32::from_ne_bytes(b).into(), |v: f64| (v as f32).to_ne_bytes(), gain)
-                }),
-                format if format == AUDIO_FORMAT_F64 => {
-                    frames.for_each(|(frame, gain)| scale(frame, f64::from_ne_bytes, f64::to_ne_bytes, gain))
-                }
-                _ => {}
+            if let Some(mut values) = values(&self.info, bytes) {
+                fade_values(&mut values, channels, at, fade);
+                write(&self.info, &values, bytes);
             }
         }
     }
 }
 
-/// Multiplies each sample of `N` bytes.
-fn scale<const N: usize>(frame: &mut [u8], read: impl Fn([u8; N]) -> f64, write: impl Fn(f64) -> [u8; N], gain: f64) {
-    if gain == 1.0 {
-        return;
+/// Fades interleaved values, the first of them of the output sample `at`.
+fn fade_values(values: &mut [f64], channels: usize, at: u64, fade: &Fade) {
+    for (frame, sample) in values.chunks_exact_mut(channels).zip(at..) {
+        let gain = fade.gain(sample);
+        frame.iter_mut().for_each(|value| *value *= gain);
     }
-    for sample in frame.as_chunks_mut::<N>().0 {
-        *sample = write(read(*sample) * gain);
+}
+
+/// The samples in bytes, on the scale of their format; `None` of a format other than 16 and 32 bit integers and floats in the
+/// machine's byte order.
+fn values(info: &AudioInfo, bytes: &[u8]) -> Option<Vec<f64>> {
+    fn read<const N: usize>(bytes: &[u8], value: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+        bytes.as_chunks().0.iter().map(|&sample| value(sample)).collect()
+    }
+    match info.format() {
+        format if format == AUDIO_FORMAT_S16 => Some(read(bytes, |sample| i16::from_ne_bytes(sample).into())),
+        format if format == AUDIO_FORMAT_S32 => Some(read(bytes, |sample| i32::from_ne_bytes(sample).into())),
+        format if format == AUDIO_FORMAT_F32 => Some(read(bytes, |sample| f32::from_ne_bytes(sample).into())),
+        format if format == AUDIO_FORMAT_F64 => Some(read(bytes, f64::from_ne_bytes)),
+        _ => None,
+    }
+}
+
+/// Writes what [`values`] has read.
+fn write(info: &AudioInfo, values: &[f64], bytes: &mut [u8]) {
+    fn write<const N: usize>(values: &[f64], bytes: &mut [u8], sample: impl Fn(f64) -> [u8; N]) {
+        for (bytes, &value) in bytes.as_chunks_mut().0.iter_mut().zip(values) {
+            *bytes = sample(value);
+        }
+    }
+    match info.format() {
+        format if format == AUDIO_FORMAT_S16 => write(values, bytes, |value| (value.round() as i16).to_ne_bytes()),
+        format if format == AUDIO_FORMAT_S32 => write(values, bytes, |value| (value.round() as i32).to_ne_bytes()),
+        format if format == AUDIO_FORMAT_F32 => write(values, bytes, |value| (value as f32).to_ne_bytes()),
+        format if format == AUDIO_FORMAT_F64 => write(values, bytes, f64::to_ne_bytes),
+        _ => {}
     }
 }
 
@@ -137,7 +220,7 @@ mod tests {
     fn faded<const N: usize>(format: gst_audio::AudioFormat, value: [u8; N]) -> Vec<[u8; N]> {
         gst::init().unwrap();
         let info = AudioInfo::builder(format, 1_000, 2).build().unwrap();
-        let sound = Sound::new(info, Cutter::new(1_000, false, 0));
+        let sound = Sound::new(info, Cutter::new(1_000, false, 0), false);
         let buffer = gst::Buffer::from_slice(value.repeat(2 * 30));
         let part = sound.part(&buffer, 5..25, 0, &fade());
         let map = part.map_readable().unwrap();
@@ -163,7 +246,7 @@ mod tests {
     fn whole_buffers_far_from_a_cut_are_not_copied() {
         gst::init().unwrap();
         let info = AudioInfo::builder(AUDIO_FORMAT_S16, 1_000, 1).build().unwrap();
-        let sound = Sound::new(info, Cutter::new(1_000, false, 0));
+        let sound = Sound::new(info, Cutter::new(1_000, false, 0), false);
         let buffer = gst::Buffer::with_size(20).unwrap();
         assert_eq!(sound.part(&buffer, 0..10, 5, &fade()).as_ptr(), buffer.as_ptr());
         assert_ne!(sound.part(&buffer, 0..10, 6, &fade()).as_ptr(), buffer.as_ptr());
@@ -173,7 +256,7 @@ mod tests {
     fn silence_of_unsigned_formats_is_their_middle() {
         gst::init().unwrap();
         let info = AudioInfo::builder(gst_audio::AudioFormat::U8, 1_000, 2).build().unwrap();
-        let silence = Sound::new(info, Cutter::new(1_000, false, 0)).silence(3);
+        let silence = Sound::new(info, Cutter::new(1_000, false, 0), false).silence(3);
         assert_eq!(silence.map_readable().unwrap().as_slice(), [128; 6]);
     }
 
@@ -182,7 +265,7 @@ mod tests {
         gst::init().unwrap();
         let planes =
             AudioInfo::builder(AUDIO_FORMAT_S16, 1_000, 2).layout(AudioLayout::NonInterleaved).build().unwrap();
-        let sound = Sound::new(planes.clone(), Cutter::new(1_000, false, 0));
+        let sound = Sound::new(planes.clone(), Cutter::new(1_000, false, 0), false);
         // 1000, 1001, ... on the left, and 2000, 2001, ... on the right.
         let values: Vec<i16> = (1_000..1_030).chain(2_000..2_030).collect();
         let mut buffer = gst::Buffer::from_slice(values.iter().flat_map(|v| v.to_ne_bytes()).collect::<Vec<u8>>());

@@ -131,7 +131,7 @@ impl Skim {
 
     fn lane_event(&self, number: u32, event: gst::Event) -> bool {
         let mut state = self.state();
-        let in_place = state.run.as_ref().is_some_and(|run| !run.settings.retime);
+        let manner = state.run.as_ref().map(|run| run.settings.manner()).unwrap_or_default();
         let Some(lane) = state.lanes.get_mut(&number) else { return false };
         let srcpad = lane.srcpad.clone();
         match event.type_() {
@@ -144,7 +144,7 @@ impl Skim {
                 return passed;
             }
             gst::EventType::FlushStop => {
-                let events = lane.clear(in_place);
+                let events = lane.clear(manner);
                 drop(state);
                 keep_sticky(&srcpad, events.into_iter());
                 let passed = srcpad.push_event(event);
@@ -157,7 +157,7 @@ impl Skim {
             _ if lane.flushing => return false,
             _ => {}
         }
-        let added = lane.add_event(event, in_place);
+        let added = lane.add_event(event, manner);
         drop(state);
         self.changed.notify_all();
         if let Err(error) = added {
@@ -180,7 +180,7 @@ impl Skim {
                 return;
             };
             // While the video is flushed, the timeline is not to be trusted.
-            let next = if *flushing { Next::Wait } else { lane.next(&run.timeline, !run.settings.retime) };
+            let next = if *flushing { Next::Wait } else { lane.next(&run.timeline, run.settings.manner()) };
             if !matches!(next, Next::Wait) {
                 break (next, lane.srcpad.clone());
             }
