@@ -72,8 +72,8 @@ fn frames(path: &Path) -> (String, Vec<u64>) {
     (colours, times.into_iter().map(|time| time - first).collect())
 }
 
-/// Where sound is heard, ns from the beginning, and its whole length.
-fn sound(path: &Path) -> (Vec<(u64, u64)>, u64) {
+/// The sound of a file at 48000 samples a second.
+fn samples(path: &Path) -> Vec<i16> {
     common::init();
     let pipeline = gst::parse::launch(&format!(
         "uridecodebin uri=file://{} expose-all-streams=false caps=audio/x-raw ! audioconvert \
@@ -89,6 +89,12 @@ fn sound(path: &Path) -> (Vec<(u64, u64)>, u64) {
         samples.extend(map.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])));
     }
     pipeline.set_state(gst::State::Null).unwrap();
+    samples
+}
+
+/// Where sound is heard, ns from the beginning, and its whole length.
+fn sound(path: &Path) -> (Vec<(u64, u64)>, u64) {
+    let samples = samples(path);
     let time = |sample: usize| sample as u64 * SECOND / 48_000;
     // Loud or not, by 2 ms.
     let loud: Vec<bool> = samples.chunks(96).map(|chunk| chunk.iter().any(|s| s.unsigned_abs() > 1_000)).collect();
@@ -156,6 +162,34 @@ fn a_time_lapse_plays_every_part_at_its_speed() {
     let (colours, times) = frames(&out);
     assert_eq!(colours, ["r", "g"].map(|c| c.repeat(5)).concat() + &"b".repeat(25) + &"y".repeat(10));
     assert_eq!(times, (0..45).map(|i| i * FRAME).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_time_lapse_keeps_the_pitch_of_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "lapse.mp4"].map(|name| folder.path().join(name));
+    colours(&video);
+    plan(&file, &[(0, 100 * FRAME, 1.5)]);
+    let lapse = ["timelapse", text(&video), "-o", text(&out), "--plan", text(&file)];
+    let output = desumnet(&[&lapse[..], &["--audio", "scale"]].concat());
+    assert!(output.status.success(), "{output:?}");
+    let (heard, length) = sound(&out);
+    assert!(near(length, 100 * FRAME * 2 / 3), "{length}");
+    // The tones of green and yellow.
+    let [green, yellow] = heard[..] else { panic!("{heard:?}") };
+    for ((start, end), expected) in [(green, 1), (yellow, 3)] {
+        let [from, until] = [expected, expected + 1].map(|second| second * SECOND * 2 / 3);
+        assert!(near(start, from) && near(end, until), "{heard:?}");
+    }
+    let second = |time: u64| (time * 48 / 1_000_000) as usize;
+    let tone = &samples(&out)[second(green.0 + 2 * IN_STEP)..second(green.1 - 2 * IN_STEP)];
+    let rising: Vec<usize> = (1..tone.len()).filter(|&i| tone[i - 1] < 0 && tone[i] >= 0).collect();
+    let pitch = (rising.len() - 1) as f64 * 48_000.0 / (rising[rising.len() - 1] - rising[0]) as f64;
+    assert!((pitch / 440.0 - 1.0).abs() < 0.01, "{pitch} Hz");
+    assert!(desumnet(&lapse).status.success());
+    let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(20)).unwrap();
+    let found = discoverer.discover_uri(&format!("file://{}", out.display())).unwrap();
+    assert_eq!((found.video_streams().len(), found.audio_streams().len()), (1, 0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub(super) fn build(making: Making, uri: &str, plan: &Path) -> Result<(), CutErr
     let (source, skim) = (make("uridecodebin")?, make("desumskim")?);
     source.set_property("uri", uri);
     skim.set_property("plan", plan.to_string_lossy().as_ref());
+    skim.set_property_from_str("audio", "scale");
     let pipeline = making.pipeline.upgrade().ok_or_else(|| CutError::Element("pipeline".into()))?;
     pipeline.add_many([&source, &skim]).map_err(|e| CutError::Element(e.to_string()))?;
     making.encoder.set_property("profile", making.container.profile());

@@ -1,4 +1,4 @@
-//! Cuts a file by a plan, with its sound: encoded anew and to the frame ([`encode`]), or copied from key frame to key frame
+//! Cuts a file by a plan, with its sound: encoded anew and to the frame (`encode`), or copied from key frame to key frame
 //! ([`copy`]).
 
 mod container;
@@ -33,9 +33,9 @@ pub struct Job<'a> {
     pub plan: &'a Plan,
     /// Written whole or not at all; its name tells the container and the codecs ([`Container`]).
     pub output: &'a Path,
-    /// Whether its sound goes along.
+    /// Whether its sound goes along: of faster parts sped up with its pitch kept, of those faster than twice silent.
     pub sound: bool,
-    /// Copy what is encoded as it is. The plan's parts must begin and end at key frames: [`copy::fitted`].
+    /// Copy what is encoded as it is. The plan's parts must begin and end at key frames: [`copy::Grid::fit_plan`].
     pub copy: bool,
 }
 

@@ -27,6 +27,15 @@ enum Formula {
     Paper,
 }
 
+/// What becomes of the sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Audio {
+    /// There is none
+    Drop,
+    /// It is sped up with its pitch kept, and silent where the video is more than twice as fast
+    Scale,
+}
+
 /// Plays all of a video fast, and less fast where it matters
 #[derive(clap::Args)]
 pub struct Args {
@@ -47,6 +56,9 @@ pub struct Args {
     /// How segments get their speeds
     #[arg(long, value_enum, default_value_t = Formula::Score)]
     formula: Formula,
+    /// What becomes of the sound
+    #[arg(long, value_enum, default_value_t = Audio::Drop)]
+    audio: Audio,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -58,7 +70,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         "timelapse",
         &args.inputs,
         &args.scoring,
-        How { sound: false, copy: false },
+        How { sound: args.audio == Audio::Scale, copy: false },
         |scores| args.plan(scores),
         |_| Ok(()),
     )
