@@ -10,21 +10,28 @@ pub struct Track {
     starts: Vec<u64>,
     /// PTS of the frame before, ns.
     last: Option<u64>,
+    /// How far time had come before it ran back, ns: until there, what was there before stands.
+    from: u64,
 }
 
 impl Track {
     /// For frames of this geometry's width and height.
     pub fn new(geometry: Geometry) -> Self {
-        Self { detector: Detector::new(geometry, Limits::default(), 0), starts: Vec::new(), last: None }
+        Self { detector: Detector::new(geometry, Limits::default(), 0), starts: Vec::new(), last: None, from: 0 }
     }
 
-    /// Takes the next frame and its PTS, ns. One whose time runs back starts a shot, but what was there before stands.
+    /// Takes the next frame and its PTS, ns.
     pub fn push(&mut self, frame: &Frame, pts: Option<u64>) {
-        let back = self.last.zip(pts).is_some_and(|(last, pts)| pts < last);
-        let before = if back { self.detector.finish() } else { Vec::new() };
-        let start = self.detector.push(frame, pts);
+        if let (Some(last), Some(pts)) = (self.last, pts)
+            && pts < last
+        {
+            let before = self.detector.finish();
+            self.keep(before);
+            self.from = self.from.max(last);
+        }
         self.last = pts.or(self.last);
-        self.keep(before.into_iter().chain(start));
+        let start = self.detector.push(frame, pts);
+        self.keep(start);
     }
 
     /// Start and duration, ns, of every shot: each lasts until the next one starts, the last one until `end`, ns.
@@ -38,7 +45,7 @@ impl Track {
 
     fn keep(&mut self, starts: impl IntoIterator<Item = Start>) {
         for pts in starts.into_iter().filter_map(|start| start.pts) {
-            if self.starts.last().is_none_or(|&last| pts > last) {
+            if pts >= self.from && self.starts.last().is_none_or(|&last| pts > last) {
                 self.starts.push(pts);
             }
         }
@@ -68,9 +75,19 @@ mod tests {
     #[test]
     fn where_time_runs_back_what_was_there_before_stands() {
         let frames = (0..20).map(|i| (60, Some(i * 40 * MS)));
-        let back = [(200, Some(100 * MS)), (200, None), (200, Some(3_000 * MS))];
+        // Back to 0.1 s, a cut at 0.5 s and another at 2.1 s.
+        let colour = |i| {
+            if i < 10 {
+                200
+            } else if i < 50 {
+                60
+            } else {
+                130
+            }
+        };
+        let back = (0..80).map(|i| (colour(i), Some((100 + i as u64 * 40) * MS)));
         let shots = track(frames.chain(back)).finish(6_000 * MS);
-        assert_eq!(shots, [(0, 6_000 * MS)]);
+        assert_eq!(shots, [(0, 2_100 * MS), (2_100 * MS, 3_900 * MS)]);
         assert!(track([]).finish(5).is_empty());
         assert!(track([(60, None)]).finish(5).is_empty());
     }
