@@ -117,7 +117,15 @@ impl Online {
 
     /// The stream ends; the decisions that are left.
     pub fn finish(&mut self) -> Vec<Decision> {
-        std::iter::from_fn(|| self.decide(true)).collect()
+        let nothing = self.kept_time == 0 && self.past_time < self.settings.window;
+        let mut decisions: Vec<Decision> = std::iter::from_fn(|| self.decide(true)).collect();
+        // A short stream in which nothing stands out: a skim of something is more use than none.
+        if nothing && decisions.iter().all(|decision| !decision.keep) {
+            for i in best_stretch(&decisions, self.settings.min_clip) {
+                decisions[i].keep = true;
+            }
+        }
+        decisions
     }
 
     /// Settles the first segment. `last`: nothing comes after the ones that are seen.
@@ -230,6 +238,19 @@ impl Online {
         }
         clips
     }
+}
+
+/// Numbers of the segments in a row that last `least`, ns, if they can, and are the most important; the first of equals.
+fn best_stretch(decisions: &[Decision], least: u64) -> std::ops::Range<usize> {
+    let time =
+        |range: &std::ops::Range<usize>| decisions[range.clone()].iter().map(|d| d.segment.duration).sum::<u64>();
+    let stretches = (0..decisions.len()).filter_map(|first| {
+        let range = (first + 1..=decisions.len()).map(|end| first..end).find(|range| time(range) >= least)?;
+        let worth = |d: &Decision| d.segment.importance * d.segment.duration as f64;
+        Some((decisions[range.clone()].iter().map(worth).sum::<f64>() / time(&range) as f64, range))
+    });
+    let best = stretches.reduce(|a, b| if b.0 > a.0 { b } else { a });
+    best.map_or(0..decisions.len(), |(_, range)| range)
 }
 
 /// The undecided segments, as seen at a price.
@@ -398,6 +419,12 @@ mod tests {
         );
         let kept = kept(Settings::default(), &segments);
         assert!((149..159).all(|i| kept.contains(&i)), "{kept:?}");
+    }
+
+    #[test]
+    fn of_a_short_stream_in_which_nothing_stands_out_something_is_kept() {
+        assert_eq!(kept(Settings::default(), &row(vec![0.5; 10], SECOND)), [0, 1]);
+        assert_eq!(kept(Settings::default(), &row(vec![0.5; 3], SECOND / 2)), [0, 1, 2]);
     }
 
     #[test]
