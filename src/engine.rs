@@ -7,7 +7,12 @@ use std::{
     collections::HashMap,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, Weak, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -128,13 +133,27 @@ struct Job {
     reply: Reply,
 }
 
-/// A handle on a worker; the worker ends when the last handle is gone.
+/// A handle on a worker. When the last handle is gone, the worker ends: after the segment that it is at, and before
+/// [`Drop::drop`] returns, because libtorch must not compute while the process ends. What still waits gets no score.
 pub struct Engine {
     /// Of the model: its categories and where it comes from.
     pub header: Header,
     /// What a clip is to the model.
     pub clip: Geometry,
     jobs: Mutex<mpsc::Sender<Job>>,
+    stopping: Arc<AtomicBool>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        // The worker's queue ends with its last sender.
+        self.jobs = Mutex::new(mpsc::channel().0);
+        let worker = self.worker.take().filter(|worker| worker.thread().id() != thread::current().id());
+        // Its panics were answered as errors.
+        let _ = worker.map(JoinHandle::join);
+    }
 }
 
 /// The model's path, and when it and the description beside it were written.
@@ -165,15 +184,21 @@ impl Engine {
     fn start(network: Network) -> Self {
         let (header, clip) = (network.header.clone(), network.clip);
         let (jobs, queue) = mpsc::channel::<Job>();
-        std::thread::spawn(move || {
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stop = stopping.clone();
+        let worker = thread::spawn(move || {
             for job in queue {
+                if stop.load(Ordering::Relaxed) {
+                    (job.reply)(Err(ScoreError::stopped()));
+                    continue;
+                }
                 let scored = catch_unwind(AssertUnwindSafe(|| score(&network, &job.clip, &job.request)));
                 let result = scored
                     .unwrap_or_else(|panic| Err(ScoreError(format!("the engine panicked: {}", message_of(&panic)))));
                 (job.reply)(result);
             }
         });
-        Self { header, clip, jobs: Mutex::new(jobs) }
+        Self { header, clip, jobs: Mutex::new(jobs), stopping, worker: Some(worker) }
     }
 
     /// Hands a clip in ([`Geometry::clip_bytes`] of RGB); `reply` is called for every clip, in order.

@@ -82,3 +82,21 @@ fn unknown_category_is_named_with_the_ones_there_are() {
     assert_eq!(error, "category `juggling` is none of the model's: use auto or one of jumping, cooking, sailing");
     assert!(matches!(Category::named("sailing", &categories), Ok(Category::Fixed(2))));
 }
+
+#[test]
+fn an_engine_is_gone_only_when_its_worker_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = common::tiny_model(folder.path());
+    let engine = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap();
+    let (sender, answers) = mpsc::channel();
+    for i in 0..6 {
+        let sender = sender.clone();
+        engine.submit(clip(i), request(Category::Fixed(0)), Box::new(move |answer| sender.send(answer).unwrap()));
+    }
+    drop(sender);
+    drop(engine);
+    let answers: Vec<_> = answers.try_iter().collect();
+    assert_eq!(answers.len(), 6, "every clip is answered before the engine is gone");
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    assert!(refused > 0, "what waits is not scored any more");
+}
