@@ -168,7 +168,8 @@ fn skim_keeps_what_matters_whole_and_closes_the_gaps() {
 
 #[test]
 fn without_look_ahead_each_segment_is_decided_as_it_begins() {
-    let mut harness = harness("ratio=0.5 look-ahead=0 min-clip=0 pre-roll=0 post-roll=0 merge-gap=0");
+    let mut harness =
+        harness("ratio=0.5 look-ahead=0 min-clip=0 max-clip=3200000000 pre-roll=0 post-roll=0 merge-gap=0");
     let importance: Vec<f64> = (0..80).map(|i| if i % 8 < 3 { 0.9 } else { 0.1 }).collect();
     let mut kept = Vec::new();
     for buffer in frames(&importance) {
@@ -180,7 +181,8 @@ fn without_look_ahead_each_segment_is_decided_as_it_begins() {
     }
     let segments: Vec<u64> = in_a_row(&kept).iter().step_by(16).map(|frame| frame / 16).collect();
     assert_eq!(segments.len() * 16, kept.len());
-    assert!(segments.len() <= 41, "{segments:?}");
+    // Overspent by a clip of six segments at most.
+    assert!(segments.len() <= 46, "{segments:?}");
     assert!(segments.iter().filter(|&&segment| segment % 8 < 3).count() >= 20, "{segments:?}");
 }
 

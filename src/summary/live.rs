@@ -19,8 +19,17 @@ pub struct Place {
     pub segment: u64,
     /// Of the segment, ns.
     pub duration: u64,
-    /// [0, 1]; `None` if nothing was scored.
-    pub importance: Option<f64>,
+    /// `None` if nothing was scored.
+    pub scored: Option<Scored>,
+}
+
+/// How much a segment matters.
+#[derive(Clone, Copy, Debug)]
+pub struct Scored {
+    /// Finite.
+    pub score: f64,
+    /// Its running rank, [0, 1].
+    pub importance: f64,
 }
 
 /// Why something is kept.
@@ -107,10 +116,10 @@ impl Live {
         let duration = place.map_or(duration, |place| place.duration);
         self.waiting.push_back(Group { number, from: time, duration });
         let verdicts = match &mut self.mode {
-            Mode::Skim(online) => match place.and_then(|place| place.importance) {
+            Mode::Skim(online) => match place.and_then(|place| place.scored) {
                 // The shortest of segments still is one.
-                Some(importance) => {
-                    let decisions = online.push(online::Segment { start: time, duration: duration.max(1), importance });
+                Some(Scored { score, .. }) => {
+                    let decisions = online.push(online::Segment { start: time, duration: duration.max(1), score });
                     self.settle(decisions)
                 }
                 None => {
@@ -120,8 +129,8 @@ impl Live {
                 }
             },
             Mode::TimeLapse(lapse) => {
-                let speed = place
-                    .map_or(1.0, |place| lapse.speed(place.importance.unwrap_or(UNKNOWN_IMPORTANCE), place.duration));
+                let importance = |place: &Place| place.scored.map_or(UNKNOWN_IMPORTANCE, |scored| scored.importance);
+                let speed = place.map_or(1.0, |place| lapse.speed(importance(place), place.duration));
                 self.verdict(Some((speed, Reason::Important))).into_iter().collect()
             }
         };
@@ -162,8 +171,12 @@ mod tests {
         Live::skim(online::Settings { look_ahead, ..Default::default() })
     }
 
+    fn scored(importance: Option<f64>) -> Option<Scored> {
+        importance.map(|importance| Scored { score: importance, importance })
+    }
+
     fn place(segment: u64, importance: Option<f64>) -> Place {
-        Place { segment, duration: SECOND, importance }
+        Place { segment, duration: SECOND, scored: scored(importance) }
     }
 
     #[test]
@@ -203,7 +216,7 @@ mod tests {
             let mut live = skim(look_ahead);
             let (mut verdicts, mut groups) = (Vec::new(), Vec::new());
             for (i, (step, importance, placed)) in segments.iter().enumerate() {
-                let place = Place { segment: i as u64, duration: 1_000, importance: *importance };
+                let place = Place { segment: i as u64, duration: 1_000, scored: scored(*importance) };
                 let time = groups.last().map_or(0, |&(_, time)| time + step);
                 let (group, due) = live.frame(time, 1_000, placed.then_some(&place));
                 groups.push((group, time));

@@ -1,24 +1,27 @@
 //! Live skims that look a little ahead: each segment is kept or dropped a bounded time after it came.
 //!
-//! The decision is that of a small offline skim. Over the segments that are seen but undecided, the clips are laid that are worth
-//! most at a price for time: the importance of what a clip shows, less the price of all the time that it takes. Only the first
-//! segment's fate is settled by it; the next segment brings a new look. What follows from the price:
+//! The decision is that of a small offline skim. Over the segments that are seen but undecided, clips are laid that show the most
+//! important moments, and what they leave of the budget counts as what it would show later. Only the first segment's fate is
+//! settled by it; the next segment brings a new look. In detail:
 //!
-//! - **Budget.** The price is the importance that a segment must have for the time left to suffice: of a minute to come, taken to
-//!   be like what has gone by, and of what is seen already. It falls as time is left over, to nothing where a whole minute's
-//!   worth is, and rises until the clips that are laid can be paid for.
-//! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, cost time and show nothing of worth, and
-//!   each clip costs [`EDGE`] besides: a dip too short to pay for another clip's is played through, and a spark is no clip.
+//! - **Importance** is a score's rank among the segments that are known: what went by within the window, and what is seen ahead.
+//! - **Budget.** It is what is left, and the share of the time to come, up to [`HORIZON`]; clips take from it cell by cell ([`CELL`]).
+//!   The time to come is taken to be like what is known: the best of it is bought first, at [`FUTURE`] of its worth.
+//! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
+//!   a dip too short to pay for another clip's is played through, and a spark is no clip.
 //! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
 //!
-//! Times are ns. Importance may be on any scale from 0 up, rank or score: only its order and proportions within the stream count.
+//! Times are ns. Scores may be on any scale: only their order within the stream counts.
 
 use std::collections::VecDeque;
 
-/// Time over which what is left of the budget is spent, ns.
-const HORIZON: f64 = 60e9;
-/// What a clip costs besides its time, as time at its price, ns.
-pub const EDGE: f64 = 0.25e9;
+/// Time over which the budget is planned, ns.
+pub const HORIZON: f64 = 60e9;
+/// What the budget is counted in, ns.
+pub const CELL: f64 = 0.25e9;
+/// Worth of a moment to come, as a share of that of one that is seen. It may not come, and takes a clip of its own. Of the values
+/// from 0.6 to 1, this one caught most on recorded videos (tests/online_share.rs).
+pub const FUTURE: f64 = 0.75;
 
 /// How a stream is cut. The look-ahead should hold the shortest clip at least.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +65,8 @@ pub struct Segment {
     pub start: u64,
     /// Over 0.
     pub duration: u64,
-    /// At least 0.
-    pub importance: f64,
+    /// How much it matters; finite.
+    pub score: f64,
 }
 
 /// What becomes of a segment.
@@ -159,84 +162,23 @@ impl Online {
         if self.settings.ratio >= 1.0 {
             return true;
         }
-        let base = self.price(last);
-        let mut higher: Vec<f64> =
-            self.ahead.iter().map(|s| s.importance).filter(|&importance| importance > base).collect();
-        higher.sort_by(f64::total_cmp);
-        let mut layouts = std::iter::once(base).chain(higher).map(|price| self.lay(price, last));
-        // At the highest price nothing begins but what can't be helped.
-        layouts.find(|clips| self.can_pay(clips)).is_some_and(|clips| clips.first().is_some_and(|clip| clip.0 == 0))
-    }
-
-    /// The importance that makes a segment worth its time.
-    fn price(&self, last: bool) -> f64 {
-        let future = if last { 0.0 } else { (HORIZON - self.ahead_time as f64).max(0.0) };
-        // Before anything is decided, what is seen stands for what comes.
-        let known = (self.past_time + self.ahead_time) as f64;
-        let past = self.past.iter().map(|decision| decision.segment);
-        let mut weighed: Vec<(f64, f64)> = past
-            .map(|s| (s.importance, s.duration as f64 * future / known))
-            .chain(self.ahead.iter().map(|s| (s.importance, s.duration as f64 * (1.0 + future / known))))
-            .collect();
-        weighed.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let coming = self.ahead_time as f64 + future;
-        let mut room = self.left() + self.settings.ratio * coming;
-        let enough = weighed.iter().find(|(_, time)| {
-            room -= time;
-            room < 0.0
-        });
-        let spare = self.left() / (self.settings.ratio * coming.max(HORIZON));
-        enough.map_or(0.0, |&(importance, _)| importance) * (1.0 - spare.clamp(0.0, 1.0))
-    }
-
-    /// Whether each clip, numbers of its first and its end among the undecided, begins with something left of the budget.
-    fn can_pay(&self, clips: &[(usize, usize)]) -> bool {
-        let mut left = self.left();
-        let mut at = 0;
-        let time = |from: usize, to: usize| self.ahead.range(from..to).map(|s| s.duration as f64).sum::<f64>();
-        clips.iter().all(|&(first, end)| {
-            left += self.settings.ratio * time(at, first);
-            let goes_on = first == 0 && self.run.keeping;
-            let pays = left >= 0.0 || goes_on;
-            left -= (1.0 - self.settings.ratio) * time(first, end);
-            at = end;
-            pays
-        })
-    }
-
-    /// The clips in the undecided segments that are worth most at this price: numbers of the first segment of each, and of the
-    /// one that it ends before.
-    fn lay(&self, price: f64, last: bool) -> Vec<(usize, usize)> {
-        let look = Look::new(self, price, last);
-        let count = self.ahead.len();
-        // From the back: the most that clips from each segment on are worth, and the first of them.
-        let mut best: Vec<(f64, Option<(usize, usize)>)> = vec![(0.0, None); count + 1];
-        let follows = |end: usize, best: &[(f64, _)]| best.get(look.next(end)).map_or(0.0, |best| best.0);
-        for first in (0..count).rev() {
-            best[first] = best[first + 1];
-            for end in first + 1..=count {
-                let sum = look.worth(first, end, 0).map(|worth| worth + follows(end, &best));
-                if sum.is_some_and(|sum| sum > best[first].0) {
-                    best[first] = (sum.unwrap_or_default(), Some((first, end)));
-                }
-            }
-        }
-        let mut clips = Vec::new();
-        let mut place = if self.run.keeping {
-            // The clip that plays goes on to its best end, which may be here; so it is where no end is allowed.
-            let sums =
-                (0..=count).filter_map(|end| Some((look.worth(0, end, self.run.time)? + follows(end, &best), end)));
-            let end = sums.reduce(|a, b| if b.0 > a.0 { b } else { a }).map_or(0, |(_, end)| end);
-            clips.extend((end > 0).then_some((0, end)));
-            look.next(end)
-        } else {
-            look.ends.partition_point(|&end| end + self.run.time < self.settings.merge_gap)
+        let look = Look::new(self, last);
+        let best = look.best_from_each();
+        // What is shown in all if the clip ends before segment `end`; `None` if that can't be paid.
+        let sum = |shown: f64, end: usize| {
+            let cells = look.cells().checked_sub(look.cells_of(0, end))?;
+            Some(shown + best[look.next(end)][cells])
         };
-        while let Some((first, end)) = best.get(place).and_then(|best| best.1) {
-            clips.push((first, end));
-            place = look.next(end);
+        if self.run.keeping {
+            let stop = look.shown(0, 0, self.run.time).and_then(|shown| sum(shown, 0));
+            let mut on = (1..=self.ahead.len()).filter_map(|end| Some((look.shown(0, end, self.run.time)?, end)));
+            // One that may not end yet goes on, paid or not.
+            on.any(|(shown, end)| stop.is_none_or(|stop| sum(shown, end) > Some(stop)))
+        } else {
+            let wait = best[1][look.cells()];
+            let mut begin = (1..=self.ahead.len()).filter_map(|end| sum(look.shown(0, end, 0)?, end));
+            self.run.time >= self.settings.merge_gap && self.left() >= 0.0 && begin.any(|sum| sum > wait)
         }
-        clips
     }
 }
 
@@ -246,45 +188,93 @@ fn best_stretch(decisions: &[Decision], least: u64) -> std::ops::Range<usize> {
         |range: &std::ops::Range<usize>| decisions[range.clone()].iter().map(|d| d.segment.duration).sum::<u64>();
     let stretches = (0..decisions.len()).filter_map(|first| {
         let range = (first + 1..=decisions.len()).map(|end| first..end).find(|range| time(range) >= least)?;
-        let worth = |d: &Decision| d.segment.importance * d.segment.duration as f64;
+        let worth = |d: &Decision| d.segment.score * d.segment.duration as f64;
         Some((decisions[range.clone()].iter().map(worth).sum::<f64>() / time(&range) as f64, range))
     });
     let best = stretches.reduce(|a, b| if b.0 > a.0 { b } else { a });
     best.map_or(0..decisions.len(), |(_, range)| range)
 }
 
-/// The undecided segments, as seen at a price.
+/// What is known before a decision.
 struct Look<'a> {
     settings: &'a Settings,
-    price: f64,
     last: bool,
-    /// Time from the first segment's start to each segment's start, and to the end of all.
+    /// Time from the first undecided segment's start to each one's start, and to the end of all.
     ends: Vec<u64>,
     /// Importance times time, likewise.
     worths: Vec<f64>,
     /// Of the segment before the first.
     importance_before: f64,
+    /// Worth that each number of cells, from 0 up to what is left of the budget, shows after what is seen.
+    later: Vec<f64>,
 }
 
 impl<'a> Look<'a> {
-    fn new(online: &'a Online, price: f64, last: bool) -> Self {
+    /// `last`: nothing comes after what is seen.
+    fn new(online: &'a Online, last: bool) -> Self {
+        let known = || online.past.iter().map(|decision| &decision.segment).chain(&online.ahead);
+        let mut sorted: Vec<f64> = known().map(|segment| segment.score).collect();
+        sorted.sort_by(f64::total_cmp);
+        let rank = |score: f64| {
+            let (below, up_to) = (sorted.partition_point(|&s| s < score), sorted.partition_point(|&s| s <= score));
+            (below + up_to) as f64 / (2 * sorted.len()) as f64
+        };
         let (mut ends, mut worths) = (vec![0], vec![0.0]);
         for (i, segment) in online.ahead.iter().enumerate() {
             ends.push(ends[i] + segment.duration);
-            worths.push(worths[i] + segment.importance * segment.duration as f64);
+            worths.push(worths[i] + rank(segment.score) * segment.duration as f64);
         }
-        let importance_before = online.past.back().map_or(0.0, |decision| decision.segment.importance);
-        Self { settings: &online.settings, price, last, ends, worths, importance_before }
+        let future = if last { 0.0 } else { (HORIZON - online.ahead_time as f64).max(0.0) };
+        let room = online.left() + online.settings.ratio * (online.ahead_time as f64 + future);
+        let known: Vec<(f64, f64)> = known().map(|s| (rank(s.score), s.duration as f64)).collect();
+        Self {
+            settings: &online.settings,
+            last,
+            ends,
+            worths,
+            importance_before: online.past.back().map_or(0.0, |decision| rank(decision.segment.score)),
+            later: worth_later(known, future, (room / CELL).max(0.0) as usize),
+        }
+    }
+
+    /// Cells of the budget, for what is seen and what comes.
+    fn cells(&self) -> usize {
+        self.later.len() - 1
+    }
+
+    /// Cells that a clip from segment `first` to the one before `end` takes.
+    fn cells_of(&self, first: usize, end: usize) -> usize {
+        ((self.ends[end] - self.ends[first]) as f64 / CELL).round() as usize
+    }
+
+    /// The most that clips from each segment on show, with what comes later, by the number of cells that are left.
+    fn best_from_each(&self) -> Vec<Vec<f64>> {
+        let count = self.ends.len() - 1;
+        let mut best = vec![self.later.clone(); count + 1];
+        for first in (0..count).rev() {
+            let mut here = best[first + 1].clone();
+            for end in first + 1..=count {
+                let cells = self.cells_of(first, end);
+                let Some(shown) = self.shown(first, end, 0).filter(|_| cells <= self.cells()) else { continue };
+                let after = &best[self.next(end)];
+                for (here, after) in here[cells..].iter_mut().zip(after) {
+                    *here = here.max(shown + after);
+                }
+            }
+            best[first] = here;
+        }
+        best
     }
 
     /// Where the next clip may begin after one that ended here; between two there is a segment at least.
     fn next(&self, end: usize) -> usize {
-        (end + 1).max(self.ends.partition_point(|&at| at < self.ends[end] + self.settings.merge_gap))
+        let gap_over = self.ends.partition_point(|&at| at < self.ends[end] + self.settings.merge_gap);
+        (end + 1).max(gap_over).min(self.ends.len() - 1)
     }
 
-    /// Worth of a clip from segment `first` to the one before `end`, of which `before` has been kept already; `None` if it may not
-    /// end there.
-    fn worth(&self, first: usize, end: usize, before: u64) -> Option<f64> {
+    /// What a clip from segment `first` to the one before `end` shows, of which `before` has been kept already; `None` if it may
+    /// not end there.
+    fn shown(&self, first: usize, end: usize, before: u64) -> Option<f64> {
         let Settings { min_clip, max_clip, pre_roll, post_roll, .. } = *self.settings;
         let time = self.ends[end] - self.ends[first];
         let begun = before > 0;
@@ -298,9 +288,7 @@ impl<'a> Look<'a> {
         let to = self.ends[end] as f64 - post_roll as f64;
         // Of what has been kept, only the end, which shows nothing if the clip ends here, makes a difference.
         let from = if begun { (start + pre_roll as f64).max(-(post_roll as f64)) } else { start + pre_roll as f64 };
-        let shown = if to > from { self.worth_until(to) - self.worth_until(from) } else { 0.0 };
-        let edge = if begun { 0.0 } else { EDGE };
-        Some(shown - self.price * (time as f64 + edge))
+        Some(if to > from { self.worth_until(to) - self.worth_until(from) } else { 0.0 })
     }
 
     /// Importance times time from the first segment's start until `place`; negative before it.
@@ -317,6 +305,29 @@ impl<'a> Look<'a> {
             _ => self.worths[i - 1],
         }
     }
+}
+
+/// Worth that each number of cells up to `cells` buys in the time to come, `future`, if that is like what is known: importance and
+/// time of segments.
+fn worth_later(mut known: Vec<(f64, f64)>, future: f64, cells: usize) -> Vec<f64> {
+    let stretch = future / known.iter().map(|(_, time)| time).sum::<f64>();
+    known.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut best = known.into_iter().map(|(importance, time)| (importance, time * stretch)).peekable();
+    let mut later = vec![0.0];
+    for cell in 0..cells {
+        let (mut need, mut worth) = (CELL, 0.0);
+        while let Some((importance, rest)) = best.peek_mut().filter(|_| need > 0.0) {
+            let time = rest.min(need);
+            worth += *importance * time;
+            need -= time;
+            *rest -= time;
+            if *rest <= 0.0 {
+                best.next();
+            }
+        }
+        later.push(later[cell] + FUTURE * worth);
+    }
+    later
 }
 
 #[cfg(test)]
@@ -345,9 +356,9 @@ mod tests {
         Settings { ratio, pre_roll: 0, post_roll: 0, ..Settings::default() }
     }
 
-    fn row(importance: impl IntoIterator<Item = f64>, duration: u64) -> Vec<Segment> {
-        let segment = |(i, importance)| Segment { start: i as u64 * duration, duration, importance };
-        importance.into_iter().enumerate().map(segment).collect()
+    fn row(scores: impl IntoIterator<Item = f64>, duration: u64) -> Vec<Segment> {
+        let segment = |(i, score)| Segment { start: i as u64 * duration, duration, score };
+        scores.into_iter().enumerate().map(segment).collect()
     }
 
     fn decide(settings: Settings, segments: &[Segment]) -> Vec<Decision> {
@@ -362,13 +373,11 @@ mod tests {
         (0..decisions.len()).filter(|&i| decisions[i].keep).collect()
     }
 
-    /// Importance that is kept, as a share of what the best shots of 4 s show: within the budget, or within the time that is kept
+    /// Score that is kept, as a share of what the best shots of 4 s show: within the budget, or within the time that is kept
     /// where that is more.
     fn caught(settings: Settings, segments: &[Segment]) -> f64 {
-        let scored: Vec<Scored> = segments
-            .iter()
-            .map(|s| Scored { start_ns: s.start, duration_ns: s.duration, score: s.importance })
-            .collect();
+        let scored: Vec<Scored> =
+            segments.iter().map(|s| Scored { start_ns: s.start, duration_ns: s.duration, score: s.score }).collect();
         let kept = kept(settings, segments);
         let time: u64 = kept.iter().map(|&i| segments[i].duration).sum();
         let whole: u64 = segments.iter().map(|s| s.duration).sum();
@@ -380,7 +389,7 @@ mod tests {
     }
 
     /// The mean over eight streams of two to six minutes, half a second a segment, drawn by `next` from the generator and the last
-    /// importance.
+    /// score.
     fn caught_of(ratio: f64, next: impl Fn(&mut StdRng, f64) -> f64) -> f64 {
         let of = |seed: u64| {
             let mut rng = StdRng::seed_from_u64(seed);
@@ -408,7 +417,7 @@ mod tests {
         let street = caught(bare(0.2), &row(STREET, SECOND * 8 / 5));
         let all = [noise, bursts, smooth, street];
         println!("caught of noise, bursts, a smooth stream and a street camera's: {all:.3?}");
-        assert!(noise >= 0.9 && bursts >= 0.9 && street >= 0.9 && smooth >= 0.8, "{all:.3?}");
+        assert!(all.iter().all(|&caught| caught >= 0.9), "{all:.3?}");
     }
 
     #[test]
@@ -468,9 +477,9 @@ mod tests {
     prop_compose! {
         fn some_segments()(of in prop::collection::vec((SECOND / 5..SECOND * 3 / 2, 0.0f64..1.0), 1..80)) -> Vec<Segment> {
             let mut end = 0;
-            of.into_iter().map(|(duration, importance)| {
+            of.into_iter().map(|(duration, score)| {
                 end += duration;
-                Segment { start: end - duration, duration, importance }
+                Segment { start: end - duration, duration, score }
             }).collect()
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     meta::{Flags, ImportanceMeta},
     summary::{
         frames::Frames,
-        live::{Place, Reason, Verdict},
+        live::{Place, Reason, Scored, Verdict},
         timeline::{Fate, Piece, Timeline},
     },
 };
@@ -129,10 +129,11 @@ impl Run {
         match &mut self.decider {
             Decider::Live(live) => {
                 self.timeline.begin(time, time);
+                let scored = |meta: &ImportanceMeta| Scored { score: meta.segment_score, importance: meta.importance };
                 let place = meta.map(|meta| Place {
                     segment: meta.segment,
                     duration: meta.segment_duration.nseconds(),
-                    importance: (!meta.flags.contains(Flags::UNSCORED)).then_some(meta.importance),
+                    scored: (!meta.flags.contains(Flags::UNSCORED)).then(|| scored(meta)),
                 });
                 self.longest = self.longest.max(place.map_or(0, |place| place.duration));
                 let (group, verdicts) = live.frame(time, duration, place.as_ref());
