@@ -1,10 +1,10 @@
 # gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
-# Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation), PREFIX and DESTDIR (install).
+# Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation, evaluate), PREFIX and DESTDIR (install).
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo reference ablation install clean
+.PHONY: setup build test check demo reference ablation evaluate install clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda)
@@ -32,6 +32,11 @@ reference: setup
 ablation: setup
 	cargo build --release --bin desumnet-train
 	tools/ablation $(if $(DATA),--data "$(DATA)")
+
+# Tables of docs/EVALUATION.md, of the annotations and videos in DATA (tools/evaluate says which): half an hour.
+evaluate: setup
+	cargo build --release --bin desumnet-train
+	tools/evaluate $(if $(DATA),--data "$(DATA)")
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"

@@ -1,6 +1,30 @@
 //! How good scores are, measured against what is known.
 
+#[cfg(feature = "evaluation")]
+pub mod annotations;
 pub mod average_precision;
+#[cfg(feature = "evaluation")]
+pub mod compare;
+#[cfg(feature = "evaluation")]
+pub mod f_score;
+#[cfg(feature = "evaluation")]
+pub mod methods;
+#[cfg(feature = "evaluation")]
+pub mod people;
+#[cfg(feature = "evaluation")]
+pub mod precision_at;
+#[cfg(feature = "evaluation")]
+pub mod protocol;
+#[cfg(feature = "evaluation")]
+pub mod rank_correlation;
+#[cfg(feature = "evaluation")]
+pub mod results;
+#[cfg(feature = "evaluation")]
+pub mod scores;
+#[cfg(feature = "evaluation")]
+pub mod segmentation;
+#[cfg(feature = "evaluation")]
+pub mod watched;
 
 use serde::Serialize;
 

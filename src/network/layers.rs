@@ -5,7 +5,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     channels_last,
-    model::{CONVS, LAYERS, Layer},
+    model::{CONVS, Layer},
     pool_kernel, wide,
 };
 
@@ -23,26 +23,20 @@ impl Layers {
         layers.into_iter().enumerate().map(place).collect::<Result<_, TchError>>().map(Self)
     }
 
-    /// Class scores `[N, C]` of an input `[N, 3, 16, 112, 112]`.
-    pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
+    /// Of an input `[N, 3, 16, 112, 112]`: what fc6 gives after its ReLU, `[N, 2048]`, and the class scores, `[N, C]`.
+    pub fn forward(&self, input: &Tensor) -> Result<(Tensor, Tensor), TchError> {
         let mut x = input.shallow_clone();
-        for (i, layer) in self.0.iter().enumerate() {
-            if i < CONVS {
-                let pool = pool_kernel(i);
-                x = x
-                    .f_conv3d(&layer.weight, Some(&layer.bias), [1, 1, 1], [1, 1, 1], [1, 1, 1], 1)?
-                    .f_relu_()?
-                    .f_max_pool3d(pool, pool, [0, 0, 0], [1, 1, 1], true)?;
-            } else {
-                if i == CONVS {
-                    x = x.f_flatten(1, -1)?.f_to_kind(wide(input.kind()))?;
-                }
-                x = x.f_linear(&layer.weight, Some(&layer.bias))?;
-                if i + 1 < LAYERS.len() {
-                    x = x.f_relu()?;
-                }
-            }
+        for (i, layer) in self.0[..CONVS].iter().enumerate() {
+            let pool = pool_kernel(i);
+            x = x
+                .f_conv3d(&layer.weight, Some(&layer.bias), [1, 1, 1], [1, 1, 1], [1, 1, 1], 1)?
+                .f_relu_()?
+                .f_max_pool3d(pool, pool, [0, 0, 0], [1, 1, 1], true)?;
         }
-        Ok(x)
+        let [fc6, fc7, fc8] = [0, 1, 2].map(|i| &self.0[CONVS + i]);
+        let linear = |x: Tensor, layer: &Layer| x.f_linear(&layer.weight, Some(&layer.bias));
+        let features = linear(x.f_flatten(1, -1)?.f_to_kind(wide(input.kind()))?, fc6)?.f_relu()?;
+        let hidden = linear(features.shallow_clone(), fc7)?.f_relu()?;
+        Ok((features, linear(hidden, fc8)?))
     }
 }

@@ -129,8 +129,20 @@ impl Network {
     /// From libtorch.
     pub fn logits(&self, input: &Tensor) -> Result<Tensor, TchError> {
         match &self.body {
-            Body::Layers(layers) => layers.forward(input),
+            Body::Layers(layers) => Ok(layers.forward(input)?.1),
             Body::Script(script, layout) => script.forward(&layout.order(input)?),
+        }
+    }
+
+    /// What fc6 gives after its ReLU, `[N, 2048]`, features that stand for a clip, and the class scores, `[N, C]`. `None` of a network
+    /// of the user's own.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn features(&self, input: &Tensor) -> Result<Option<(Tensor, Tensor)>, TchError> {
+        match &self.body {
+            Body::Layers(layers) => layers.forward(input).map(Some),
+            Body::Script(..) => Ok(None),
         }
     }
 }

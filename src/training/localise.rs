@@ -10,10 +10,7 @@ use serde::Serialize;
 use tch::TchError;
 use thiserror::Error;
 
-use super::{
-    compose::{Composite, Span},
-    data::source::{SourceError, entries},
-};
+use super::compose::{self, Composite, ReadError, Span};
 use crate::{
     clip::Clip,
     decode::{DecodeError, Segments},
@@ -62,13 +59,7 @@ pub struct Options {
 #[derive(Debug, Error)]
 pub enum LocaliseError {
     #[error(transparent)]
-    Folder(#[from] SourceError),
-    #[error("{0} holds no composites; make some with `desumnet-train compose`")]
-    Empty(PathBuf),
-    #[error("{path} does not describe a composite: {source}; make it anew with `desumnet-train compose`")]
-    Document { path: PathBuf, source: serde_json::Error },
-    #[error("{path} can't be read: {source}; check its permissions")]
-    Unreadable { path: PathBuf, source: std::io::Error },
+    Composites(#[from] ReadError),
     #[error(
         "{path} is of the category `{category}`, which the model does not know: leave it out, or give a model of it (this one \
          knows {})", known.join(", ")
@@ -126,7 +117,7 @@ struct Scored {
 /// # Errors
 /// [`LocaliseError`]
 pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result<Localisation, LocaliseError> {
-    let composites = read(&options.composites)?;
+    let composites = compose::read(&options.composites)?;
     let network = Network::load(&options.model, options.device, options.precision)?;
     let known = &network.header.categories;
     // All are looked at before the first is scored.
@@ -169,20 +160,6 @@ pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result
         ap: ap.collect::<Option<_>>().ok_or(LocaliseError::NoneRelevant)?,
         per_video,
     })
-}
-
-/// The documents of a folder, and what they say.
-fn read(folder: &Path) -> Result<Vec<(PathBuf, Composite)>, LocaliseError> {
-    let mut composites = Vec::new();
-    let folders = entries(folder)?.into_iter().filter(|entry| entry.is_dir());
-    let files = folders.map(|category| entries(&category)).collect::<Result<Vec<_>, _>>()?;
-    for path in files.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "json")) {
-        let text = std::fs::read(&path).map_err(|source| LocaliseError::Unreadable { path: path.clone(), source })?;
-        let composite =
-            serde_json::from_slice(&text).map_err(|source| LocaliseError::Document { path: path.clone(), source })?;
-        composites.push((path, composite));
-    }
-    if composites.is_empty() { Err(LocaliseError::Empty(folder.into())) } else { Ok(composites) }
 }
 
 /// Every `interval`-th segment of a video, by every method.

@@ -4,6 +4,8 @@ mod accuracy;
 mod adapt;
 mod compose;
 mod data;
+#[cfg(feature = "evaluation")]
+mod evaluate;
 mod finetune;
 mod import;
 mod localise;
@@ -29,6 +31,8 @@ struct Cli {
 enum Verb {
     Compose(compose::Args),
     Localise(localise::Args),
+    #[cfg(feature = "evaluation")]
+    Evaluate(evaluate::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -65,6 +69,8 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Accuracy(args) => accuracy::run(args),
         Verb::Compose(args) => compose::run(args),
         Verb::Localise(args) => localise::run(args),
+        #[cfg(feature = "evaluation")]
+        Verb::Evaluate(args) => evaluate::run(args),
         Verb::Import(args) => import::run(args),
     }
 }

@@ -117,6 +117,36 @@ impl Composite {
     }
 }
 
+/// Why composites can't be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Folder(#[from] SourceError),
+    #[error("{0} holds no composites; make some with `desumnet-train compose`")]
+    Empty(PathBuf),
+    #[error("{path} does not describe a composite: {source}; make it anew with `desumnet-train compose`")]
+    Document { path: PathBuf, source: serde_json::Error },
+    #[error("{path} can't be read: {source}; check its permissions")]
+    Unreadable { path: PathBuf, source: std::io::Error },
+}
+
+/// The composites in a folder as [`write`] makes it, each with its document's path; at least one.
+///
+/// # Errors
+/// [`ReadError`]
+pub fn read(folder: &Path) -> Result<Vec<(PathBuf, Composite)>, ReadError> {
+    let mut composites = Vec::new();
+    let folders = source::entries(folder)?.into_iter().filter(|entry| entry.is_dir());
+    let files = folders.map(|category| source::entries(&category)).collect::<Result<Vec<_>, _>>()?;
+    for path in files.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "json")) {
+        let text = std::fs::read(&path).map_err(|source| ReadError::Unreadable { path: path.clone(), source })?;
+        let composite =
+            serde_json::from_slice(&text).map_err(|source| ReadError::Document { path: path.clone(), source })?;
+        composites.push((path, composite));
+    }
+    if composites.is_empty() { Err(ReadError::Empty(folder.into())) } else { Ok(composites) }
+}
+
 /// Why videos can't be composed.
 #[derive(Debug, Error)]
 pub enum ComposeError {
