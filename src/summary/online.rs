@@ -6,7 +6,7 @@
 //!
 //! - **Importance** is a score's rank among the segments that are known: what went by within the window, and what is seen ahead.
 //! - **Budget.** It is what is left, and the share of the time to come, up to [`HORIZON`]; clips take from it cell by cell ([`CELL`]).
-//!   The time to come is taken to be like what is known: the best of it is bought first, at [`FUTURE`] of its worth.
+//!   The time to come is taken to be like what is known: the best of it is bought first, by clips of twice the least length.
 //! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
 //!   a dip too short to pay for another clip's is played through, and a spark is no clip.
 //! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
@@ -16,13 +16,9 @@
 use std::collections::VecDeque;
 
 /// Time over which the budget is planned, ns.
-pub const HORIZON: f64 = 60e9;
+const HORIZON: f64 = 60e9;
 /// What the budget is counted in, ns.
-pub const CELL: f64 = 0.25e9;
-/// Worth of a moment to come, as a share of that of one that is seen. It may not come, and takes a clip of its own. Of the values
-/// from 0.6 to 1, this one caught most on recorded videos (tests/online_share.rs).
-pub const FUTURE: f64 = 0.75;
-
+const CELL: f64 = 0.25e9;
 /// How a stream is cut. The look-ahead should hold the shortest clip at least.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -225,6 +221,9 @@ impl<'a> Look<'a> {
             worths.push(worths[i] + rank(segment.score) * segment.duration as f64);
         }
         let future = if last { 0.0 } else { (HORIZON - online.ahead_time as f64).max(0.0) };
+        // Of a clip to come, all but its ends.
+        let rolls = (online.settings.pre_roll + online.settings.post_roll) as f64;
+        let shown = 1.0 - rolls / (2.0 * rolls.max(online.settings.min_clip as f64)).max(1.0);
         let room = online.left() + online.settings.ratio * (online.ahead_time as f64 + future);
         let known: Vec<(f64, f64)> = known().map(|s| (rank(s.score), s.duration as f64)).collect();
         Self {
@@ -233,7 +232,7 @@ impl<'a> Look<'a> {
             ends,
             worths,
             importance_before: online.past.back().map_or(0.0, |decision| rank(decision.segment.score)),
-            later: worth_later(known, future, (room / CELL).max(0.0) as usize),
+            later: worth_later(known, future, (room / CELL).max(0.0) as usize).map(|worth| worth * shown).collect(),
         }
     }
 
@@ -309,25 +308,25 @@ impl<'a> Look<'a> {
 
 /// Worth that each number of cells up to `cells` buys in the time to come, `future`, if that is like what is known: importance and
 /// time of segments.
-fn worth_later(mut known: Vec<(f64, f64)>, future: f64, cells: usize) -> Vec<f64> {
+fn worth_later(mut known: Vec<(f64, f64)>, future: f64, cells: usize) -> impl Iterator<Item = f64> {
     let stretch = future / known.iter().map(|(_, time)| time).sum::<f64>();
     known.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut best = known.into_iter().map(|(importance, time)| (importance, time * stretch)).peekable();
-    let mut later = vec![0.0];
-    for cell in 0..cells {
-        let (mut need, mut worth) = (CELL, 0.0);
+    let mut best = known.into_iter().map(move |(importance, time)| (importance, time * stretch)).peekable();
+    let mut bought = 0.0;
+    let rest = (0..cells).map(move |_| {
+        let mut need = CELL;
         while let Some((importance, rest)) = best.peek_mut().filter(|_| need > 0.0) {
             let time = rest.min(need);
-            worth += *importance * time;
+            bought += *importance * time;
             need -= time;
             *rest -= time;
             if *rest <= 0.0 {
                 best.next();
             }
         }
-        later.push(later[cell] + FUTURE * worth);
-    }
-    later
+        bought
+    });
+    std::iter::once(0.0).chain(rest)
 }
 
 #[cfg(test)]
