@@ -6,7 +6,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::network::{Network, input_gradient, wide};
+use crate::network::{Network, Pass, wide};
 
 /// What is differentiated: the `importance` setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
@@ -47,34 +47,42 @@ impl Aggregation {
 }
 
 /// A forward pass of N clips, kept until the category for the backward pass is known.
-pub struct Forward {
-    input: Tensor,
-    logits: Tensor,
+pub struct Forward<'a> {
+    pass: Pass<'a>,
+    /// Of the convolutions.
+    kind: Kind,
     /// For each clip, the probability of every category.
     pub probabilities: Vec<Vec<f32>>,
 }
 
-impl Forward {
+impl<'a> Forward<'a> {
     /// Runs N clips of RGB bytes ([`crate::clip::Geometry::clip_bytes`] each).
     ///
     /// # Errors
     /// From libtorch: out of memory, for one.
-    pub fn new(network: &Network, clips: &[&[u8]]) -> Result<Self, TchError> {
-        let input = network.input(clips)?.f_set_requires_grad(true)?;
-        let logits = network.logits(&input)?;
-        let rows = logits.f_detach()?.f_softmax(-1, logits.kind())?.f_to_device(tch::Device::Cpu)?;
-        Ok(Self { input, logits, probabilities: Vec::<Vec<f32>>::try_from(rows.f_to_kind(Kind::Float)?)? })
+    pub fn new(network: &'a Network, clips: &[&[u8]]) -> Result<Self, TchError> {
+        let pass = network.forward(clips)?;
+        let rows = pass.logits.f_detach()?.f_softmax(-1, pass.logits.kind())?;
+        Ok(Self { pass, kind: network.kind, probabilities: rows_of(&rows)? })
+    }
+
+    /// Features that stand for each clip: what fc6 gives. `None` of a network of the user's own.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn features(&self) -> Result<Option<Vec<Vec<f32>>>, TchError> {
+        self.pass.features.as_ref().map(|features| rows_of(&features.f_detach()?)).transpose()
     }
 
     /// The importance maps, `[N, T, H, W]`, at least 0: each clip's with respect to its own category.
     ///
     /// # Errors
     /// From libtorch.
-    pub fn maps(self, categories: &[usize], form: Form) -> Result<Tensor, TchError> {
+    pub fn maps(mut self, categories: &[usize], form: Form) -> Result<Tensor, TchError> {
         let chosen = self.chosen(categories)?;
         match form {
-            Form::Weighted => weighted(&self.backward(&self.logits, &chosen, false)?, &self.probability(&chosen)?),
-            Form::Logit => self.backward(&self.logits, &chosen, false),
+            Form::Weighted => weighted(&self.logit(&chosen, false)?, &self.probability(&chosen)?),
+            Form::Logit => self.logit(&chosen, false),
             Form::Probability => self.backward(&self.softmax()?, &chosen, false),
         }
     }
@@ -91,9 +99,9 @@ impl Forward {
     ///
     /// # Errors
     /// From libtorch.
-    pub fn frame_scores_in_every_form(self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], TchError> {
+    pub fn frame_scores_in_every_form(mut self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], TchError> {
         let chosen = self.chosen(categories)?;
-        let logit = self.backward(&self.logits, &chosen, true)?;
+        let logit = self.logit(&chosen, true)?;
         let weighted = weighted(&logit, &self.probability(&chosen)?)?;
         let probability = self.backward(&self.softmax()?, &chosen, false)?;
         Ok([frame_scores(&weighted)?, frame_scores(&logit)?, frame_scores(&probability)?])
@@ -102,12 +110,12 @@ impl Forward {
     /// The categories' numbers as `[N, 1]`.
     fn chosen(&self, categories: &[usize]) -> Result<Tensor, TchError> {
         Tensor::f_from_slice(&categories.iter().map(|&c| c as i64).collect::<Vec<_>>())?
-            .f_to_device(self.input.device())?
+            .f_to_device(self.pass.logits.device())?
             .f_unsqueeze(1)
     }
 
     fn softmax(&self) -> Result<Tensor, TchError> {
-        self.logits.f_softmax(-1, wide(self.input.kind()))
+        self.pass.logits.f_softmax(-1, wide(self.kind))
     }
 
     /// Probability of each clip's category, `[N, 1]`.
@@ -115,14 +123,17 @@ impl Forward {
         self.softmax()?.f_detach()?.f_gather(1, chosen, false)
     }
 
+    fn logit(&mut self, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
+        self.backward(&self.pass.logits.shallow_clone(), chosen, again)
+    }
+
     /// Largest absolute gradient of the chosen outputs over the colours, `[N, T, H, W]`. `again`: another backward pass follows.
-    fn backward(&self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
-        let wide = wide(self.input.kind());
+    fn backward(&mut self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
+        let wide = wide(self.kind);
         // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
-        let scale = if self.input.kind() == Kind::Half { 4096.0 } else { 1.0 };
+        let scale = if self.kind == Kind::Half { 4096.0 } else { 1.0 };
         let score = output.f_gather(1, chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
-        let gradient = input_gradient(&score, &self.input, again)?;
-        gradient.f_abs()?.f_amax([1], false)?.f_to_kind(wide)?.f_div_scalar(scale)
+        self.pass.map(&score, again)?.f_to_kind(wide)?.f_div_scalar(scale)
     }
 }
 
@@ -137,5 +148,9 @@ fn weighted(maps: &Tensor, probability: &Tensor) -> Result<Tensor, TchError> {
 /// From libtorch.
 pub fn frame_scores(maps: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
     let means = maps.f_mean_dim([-2, -1].as_slice(), false, maps.kind())?;
-    Vec::<Vec<f32>>::try_from(means.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
+    rows_of(&means)
+}
+
+fn rows_of(tensor: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
+    Vec::<Vec<f32>>::try_from(tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }

@@ -62,7 +62,7 @@ pub fn read(folder: &Path, videos: &[Video]) -> Result<(FrameScores, Vec<String>
     }
     let (mut scores, mut warnings, mut without) = (BTreeMap::new(), Vec::new(), Vec::new());
     for video in videos {
-        let Some(path) = files.remove(&video.name) else {
+        let Some(path) = files.remove(video.file_stem()) else {
             without.push(video.name.as_str());
             continue;
         };
@@ -72,7 +72,7 @@ pub fn read(folder: &Path, videos: &[Video]) -> Result<(FrameScores, Vec<String>
         scores.insert(video.name.clone(), frames);
     }
     if scores.is_empty() {
-        let example = videos.first().map_or_else(String::new, |video| video.name.clone());
+        let example = videos.first().map_or_else(String::new, |video| video.file_stem().into());
         return Err(ScoresError::None { path: folder.into(), example });
     }
     if !files.is_empty() {

@@ -8,7 +8,7 @@ use std::{
 
 use nalgebra::DMatrix;
 use rand::{SeedableRng, rngs::StdRng, seq::index::sample};
-use tch::{Kind, TchError, Tensor};
+use tch::TchError;
 use thiserror::Error;
 
 use super::annotations::Video;
@@ -106,27 +106,26 @@ impl Watched {
         let fps = video.fps.or(rate.filter(|rate| *rate > 0.0)).ok_or_else(|| WatchError::FrameRate(name.into()))?;
         let at = |ns: u64| ns as f64 / 1e9 * fps;
         let spans: Vec<Range<f64>> = spans.into_iter().map(|span| at(span.start)..at(span.end)).collect();
-        let mut rows: Vec<Vec<f64>> = Vec::new();
-        let mut probabilities: Vec<Vec<f64>> = Vec::new();
+        let mut rows: Vec<Vec<f32>> = Vec::new();
+        let mut probabilities: Vec<Vec<f32>> = Vec::new();
         for clips in clips.chunks(BATCH) {
             let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
-            let (features, logits) =
-                tch::no_grad(|| network.features(&network.input(&batch)?))?.ok_or(WatchError::NoFeatures)?;
-            rows.extend(rows_of(&features)?);
-            probabilities.extend(rows_of(&logits.f_softmax(-1, logits.kind())?)?);
+            let forward = Forward::new(network, &batch)?;
+            rows.extend(forward.features()?.ok_or(WatchError::NoFeatures)?);
+            probabilities.extend(forward.probabilities);
             progress(rows.len() as u64);
         }
         let mut watched = Self {
             frames: at(after_last).round() as usize,
             spans,
-            features: DMatrix::from_fn(rows.len(), rows[0].len(), |i, j| rows[i][j]),
+            features: DMatrix::from_fn(rows.len(), rows[0].len(), |i, j| f64::from(rows[i][j])),
             own: BTreeMap::new(),
         };
         let Some(form) = form else { return Ok(watched) };
         let predicted = predicted(&probabilities);
         let topic = video.topic.as_ref();
         let topic = topic.and_then(|topic| network.header.categories.iter().position(|category| category == topic));
-        let confidence = |category: usize| probabilities.iter().map(|row| row[category]).collect();
+        let confidence = |category: usize| probabilities.iter().map(|row| f64::from(row[category])).collect();
         watched.own.insert("confidence", confidence(predicted));
         watched.own.extend(topic.map(|topic| ("confidence-topic", confidence(topic))));
         for (name, category) in [("desumnet", Some(predicted)), ("desumnet-topic", topic)] {
@@ -196,17 +195,13 @@ impl Watched {
 }
 
 /// The category with the highest mean over segments drawn at random, the same at every run.
-fn predicted(probabilities: &[Vec<f64>]) -> usize {
+fn predicted(probabilities: &[Vec<f32>]) -> usize {
     let drawn = sample(&mut StdRng::seed_from_u64(0), probabilities.len(), SEGMENTS.min(probabilities.len()));
     let mut mean = vec![0.0; probabilities[0].len()];
     for segment in drawn {
-        mean.iter_mut().zip(&probabilities[segment]).for_each(|(mean, p)| *mean += *p as f32);
+        mean.iter_mut().zip(&probabilities[segment]).for_each(|(mean, p)| *mean += p);
     }
     argmax(&mean)
-}
-
-fn rows_of(tensor: &Tensor) -> Result<Vec<Vec<f64>>, TchError> {
-    Vec::<Vec<f64>>::try_from(tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Double)?)
 }
 
 #[cfg(test)]

@@ -20,16 +20,17 @@ pub enum Device {
     Cuda(usize),
 }
 
-/// A `precision` setting: of the arithmetic, whatever the model file holds.
+/// A `precision` setting: of the convolutions' arithmetic, whatever the model file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
 #[enum_type(name = "DeSumNetPrecision")]
 pub enum Precision {
-    /// bf16 where the device multiplies it faster than float32, else float32.
+    /// bf16 on CUDA, float32 on a CPU.
     #[default]
-    #[enum_value(name = "bf16 where the device is fast at it, else f32", nick = "auto")]
+    #[enum_value(name = "bf16 on CUDA, f32 on a CPU", nick = "auto")]
     Auto,
     #[enum_value(name = "32-bit floats", nick = "f32")]
     F32,
+    /// On a CPU, DeSumNet is computed in float32 all the same, which is faster there.
     #[enum_value(name = "bfloat16", nick = "bf16")]
     Bf16,
     #[enum_value(name = "16-bit floats (CUDA only)", nick = "f16")]
@@ -108,7 +109,7 @@ impl Precision {
             Self::Bf16 => Ok(Kind::BFloat16),
             Self::F16 if cuda => Ok(Kind::Half),
             Self::F16 => Err(DeviceError::F16OnCpu),
-            Self::Auto if cuda || fast_bf16() => Ok(Kind::BFloat16),
+            Self::Auto if cuda => Ok(Kind::BFloat16),
             Self::Auto => Ok(Kind::Float),
         }
     }
@@ -135,26 +136,6 @@ fn load_cuda() -> Result<i64, DeviceError> {
     .map(|(_, gpus)| *gpus)
 }
 
-/// Whether the processor multiplies bf16 faster than float32. AVX-512 BF16 alone does not say so: AMD's cores (Zen 4 on) have
-/// twice the rate, Intel's only with AMX; without it libtorch is slower in bf16 there than in float32.
-#[cfg(target_arch = "x86_64")]
-fn fast_bf16() -> bool {
-    use std::arch::x86_64::{__cpuid, __cpuid_count};
-    if __cpuid(0).eax < 7 {
-        return false;
-    }
-    let amx_bf16 = __cpuid_count(7, 0).edx & (1 << 22) != 0;
-    let avx512_bf16 = __cpuid_count(7, 1).eax & (1 << 5) != 0;
-    // "AuthenticAMD": the first four letters.
-    let amd = __cpuid(0).ebx == u32::from_le_bytes(*b"Auth");
-    amx_bf16 || (amd && avx512_bf16)
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn fast_bf16() -> bool {
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,7 +159,9 @@ mod tests {
     fn f16_is_for_cuda() {
         assert_eq!(Precision::F16.resolve(tch::Device::Cuda(0)).unwrap(), Kind::Half);
         assert!(matches!(Precision::F16.resolve(tch::Device::Cpu), Err(DeviceError::F16OnCpu)));
-        assert_eq!(Precision::F32.resolve(tch::Device::Cpu).unwrap(), Kind::Float);
+        for precision in [Precision::F32, Precision::Auto] {
+            assert_eq!(precision.resolve(tch::Device::Cpu).unwrap(), Kind::Float);
+        }
     }
 
     #[test]

@@ -5,9 +5,11 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{
     channels_last,
+    kernels::{Convolutions, Simd, Size, Weights},
     model::{CONVS, Layer},
     pool_kernel, wide,
 };
+use crate::clip::Geometry;
 
 /// The weights on a device. Convolutions are in the network's kind and channels-last, the others in [`wide`] of it.
 pub struct Layers(Vec<Layer>);
@@ -23,8 +25,8 @@ impl Layers {
         layers.into_iter().enumerate().map(place).collect::<Result<_, TchError>>().map(Self)
     }
 
-    /// Of an input `[N, 3, 16, 112, 112]`: what fc6 gives after its ReLU, `[N, 2048]`, and the class scores, `[N, C]`.
-    pub fn forward(&self, input: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+    /// What the convolutions give, `[N, 4096]`, of an input `[N, 3, 16, 112, 112]`, by libtorch.
+    pub fn convolve(&self, input: &Tensor) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
         for (i, layer) in self.0[..CONVS].iter().enumerate() {
             let pool = pool_kernel(i);
@@ -33,10 +35,27 @@ impl Layers {
                 .f_relu_()?
                 .f_max_pool3d(pool, pool, [0, 0, 0], [1, 1, 1], true)?;
         }
+        x.f_flatten(1, -1)?.f_to_kind(wide(input.kind()))
+    }
+
+    /// The convolutions by our own kernels, on as many threads as libtorch has.
+    pub fn kernels(&self) -> Result<Convolutions, TchError> {
+        let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.f_contiguous()?.f_view([-1])?);
+        let layers = self.0[..CONVS].iter().map(|layer| Ok((numbers(&layer.weight)?, numbers(&layer.bias)?)));
+        let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
+        let layers: Vec<Weights> = layers.iter().map(|(weight, bias)| Weights { weight, bias }).collect();
+        let Geometry { frames, crop_height: height, crop_width: width, .. } = Geometry::PAPER;
+        let threads = tch::get_num_threads().max(1) as usize;
+        Convolutions::new(&layers, Size { frames, height, width }, threads, Simd::best())
+            .map_err(|error| TchError::Torch(format!("the threads of the convolutions can't be started: {error}")))
+    }
+
+    /// Of what the convolutions give: what fc6 gives after its ReLU, `[N, 2048]`, and the class scores, `[N, C]`.
+    pub fn head(&self, pooled: &Tensor) -> Result<(Tensor, Tensor), TchError> {
         let [fc6, fc7, fc8] = [0, 1, 2].map(|i| &self.0[CONVS + i]);
-        let linear = |x: Tensor, layer: &Layer| x.f_linear(&layer.weight, Some(&layer.bias));
-        let features = linear(x.f_flatten(1, -1)?.f_to_kind(wide(input.kind()))?, fc6)?.f_relu()?;
-        let hidden = linear(features.shallow_clone(), fc7)?.f_relu()?;
-        Ok((features, linear(hidden, fc8)?))
+        let linear = |x: &Tensor, layer: &Layer| x.f_linear(&layer.weight, Some(&layer.bias));
+        let features = linear(pooled, fc6)?.f_relu()?;
+        let logits = linear(&linear(&features, fc7)?.f_relu()?, fc8)?;
+        Ok((features, logits))
     }
 }

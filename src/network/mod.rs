@@ -2,17 +2,22 @@
 //! Training has its own form of DeSumNet, with batch normalisation.
 
 mod device;
+pub mod kernels;
 mod layers;
 mod model;
 mod script;
 mod sidecar;
 pub mod tensors;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
 
 use tch::{Kind, TchError, Tensor};
 use thiserror::Error;
 
+use kernels::Convolutions;
 use layers::Layers;
 use script::Script;
 
@@ -63,6 +68,8 @@ pub struct Network {
 
 enum Body {
     Layers(Layers),
+    /// The convolutions by our own kernels: float32 on a CPU. Those that no pass holds.
+    Kernels(Layers, Mutex<Vec<Convolutions>>),
     Script(Script, Layout),
 }
 
@@ -74,7 +81,10 @@ impl Network {
     pub fn load(path: &Path, device: Device, precision: Precision) -> Result<Self, NetworkError> {
         let device = device.resolve()?;
         if !script::is_archive(path) {
-            return Ok(Self::new(Model::load(path)?, device, precision.resolve(device)?)?);
+            let kind = precision.resolve(device)?;
+            // The kernels' float32 is faster than libtorch's bf16 by far, and more exact.
+            let kind = if device == tch::Device::Cpu { Kind::Float } else { kind };
+            return Ok(Self::new(Model::load(path)?, device, kind)?);
         }
         // What others have made may not bear fewer bits; who knows that it does, asks for them.
         let precision = if precision == Precision::Auto { Precision::F32 } else { precision };
@@ -94,7 +104,13 @@ impl Network {
     /// From libtorch: out of memory, for one.
     pub fn new(model: Model, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
         let layers = Layers::new(model.layers, device, kind)?;
-        Self::of(Body::Layers(layers), model.header, Geometry::PAPER, device, kind)
+        let body = if device == tch::Device::Cpu && kind == Kind::Float {
+            let convolutions = layers.kernels()?;
+            Body::Kernels(layers, Mutex::new(vec![convolutions]))
+        } else {
+            Body::Layers(layers)
+        };
+        Self::of(body, model.header, Geometry::PAPER, device, kind)
     }
 
     fn of(body: Body, header: Header, clip: Geometry, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
@@ -102,17 +118,50 @@ impl Network {
         Ok(Self { mean: rgb(header.mean)?, std: rgb(header.std)?, header, clip, device, kind, body })
     }
 
-    /// Normalised input `[N, 3, T, H, W]` (channels-last in memory) of N clips' RGB bytes, [`Geometry::clip_bytes`] each:
-    /// x = (pixel - mean) / std.
+    /// Runs N clips of RGB bytes, [`Geometry::clip_bytes`] each, and keeps what the way back needs.
     ///
     /// # Errors
-    /// If a clip is of another size; from libtorch.
-    pub fn input(&self, clips: &[&[u8]]) -> Result<Tensor, TchError> {
+    /// If a clip is of another size; from libtorch: out of memory, for one.
+    pub fn forward(&self, clips: &[&[u8]]) -> Result<Pass<'_>, TchError> {
         // libtorch would read past the end of a short one.
         let bytes = self.clip.clip_bytes();
         if let Some(wrong) = clips.iter().find(|clip| clip.len() != bytes) {
             return Err(TchError::Shape(format!("a clip has {} bytes, {bytes} are needed", wrong.len())));
         }
+        let Body::Kernels(layers, idle) = &self.body else {
+            let input = self.input(clips)?.f_set_requires_grad(true)?;
+            let (features, logits) = self.outputs(&input)?;
+            return Ok(Pass { features, logits, from: Leaf::Input(input) });
+        };
+        let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut convolutions = waiting.map_or_else(|| layers.kernels(), Ok)?;
+        let pooled = convolutions.forward(&self.pixels(clips));
+        let pooled = Tensor::f_from_slice(&pooled)?.f_view([clips.len() as i64, -1])?.f_set_requires_grad(true)?;
+        let (features, logits) = layers.head(&pooled)?;
+        let Geometry { frames, crop_height, crop_width, .. } = self.clip;
+        let shape = [clips.len(), frames, crop_height, crop_width].map(|size| size as i64);
+        let from = Leaf::Pooled { pooled, lent: Lent { convolutions: Some(convolutions), idle }, shape };
+        Ok(Pass { features: Some(features), logits, from })
+    }
+
+    /// Normalised pixels `[N, T, H, W, 3]`: x = (pixel - mean) / std.
+    fn pixels(&self, clips: &[&[u8]]) -> Vec<f32> {
+        let ([mean, std], mut table) = ([self.header.mean, self.header.std], [[0.0; 256]; 3]);
+        for (colour, table) in table.iter_mut().enumerate() {
+            for (byte, value) in table.iter_mut().enumerate() {
+                *value = ((byte as f64 - mean[colour]) / std[colour]) as f32;
+            }
+        }
+        let rgb = clips.iter().flat_map(|clip| clip.as_chunks::<3>().0);
+        rgb.flat_map(|&[r, g, b]| [table[0][usize::from(r)], table[1][usize::from(g)], table[2][usize::from(b)]])
+            .collect()
+    }
+
+    /// The same as a tensor `[N, 3, T, H, W]`, channels-last in memory.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn input(&self, clips: &[&[u8]]) -> Result<Tensor, TchError> {
         let [frames, height, width] =
             [self.clip.frames, self.clip.crop_height, self.clip.crop_width].map(|size| size as i64);
         let clips = clips
@@ -123,26 +172,70 @@ impl Network {
         pixels.f_sub(&self.mean)?.f_div(&self.std)?.f_to_kind(self.kind)?.f_permute([0, 4, 1, 2, 3])
     }
 
-    /// Class scores before the softmax, `[N, C]`, of an input as [`Self::input`] makes it.
+    /// Class scores before the softmax, `[N, C]`, of an input as [`Self::input`] makes it, by libtorch alone.
     ///
     /// # Errors
     /// From libtorch.
     pub fn logits(&self, input: &Tensor) -> Result<Tensor, TchError> {
-        match &self.body {
-            Body::Layers(layers) => Ok(layers.forward(input)?.1),
-            Body::Script(script, layout) => script.forward(&layout.order(input)?),
-        }
+        Ok(self.outputs(input)?.1)
     }
 
-    /// What fc6 gives after its ReLU, `[N, 2048]`, features that stand for a clip, and the class scores, `[N, C]`. `None` of a network
-    /// of the user's own.
+    /// What fc6 gives, and the class scores.
+    fn outputs(&self, input: &Tensor) -> Result<(Option<Tensor>, Tensor), TchError> {
+        match &self.body {
+            Body::Layers(layers) | Body::Kernels(layers, _) => {
+                let (features, logits) = layers.head(&layers.convolve(input)?)?;
+                Ok((Some(features), logits))
+            }
+            Body::Script(script, layout) => Ok((None, script.forward(&layout.order(input)?)?)),
+        }
+    }
+}
+
+/// A forward pass.
+pub struct Pass<'a> {
+    /// What fc6 gives after its ReLU, `[N, 2048]`: features that stand for a clip. `None` of a network of the user's own.
+    pub features: Option<Tensor>,
+    /// Class scores before the softmax, `[N, C]`.
+    pub logits: Tensor,
+    from: Leaf<'a>,
+}
+
+/// What libtorch's graph begins with.
+enum Leaf<'a> {
+    /// Normalised pixels, `[N, 3, T, H, W]`.
+    Input(Tensor),
+    /// What the convolutions gave, `[N, C T H W]`, they themselves, and the shape of the maps.
+    Pooled { pooled: Tensor, lent: Lent<'a>, shape: [i64; 4] },
+}
+
+/// Convolutions that go back when the pass is over.
+struct Lent<'a> {
+    convolutions: Option<Convolutions>,
+    idle: &'a Mutex<Vec<Convolutions>>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).extend(self.convolutions.take());
+    }
+}
+
+impl Pass<'_> {
+    /// Largest absolute value over the colours of the gradient of a score with respect to the pixels, `[N, T, H, W]`. `again`:
+    /// another backward pass follows.
     ///
     /// # Errors
-    /// From libtorch.
-    pub fn features(&self, input: &Tensor) -> Result<Option<(Tensor, Tensor)>, TchError> {
-        match &self.body {
-            Body::Layers(layers) => layers.forward(input).map(Some),
-            Body::Script(..) => Ok(None),
+    /// If the score does not depend on the pixels; from libtorch.
+    pub fn map(&mut self, score: &Tensor, again: bool) -> Result<Tensor, TchError> {
+        match &mut self.from {
+            Leaf::Input(input) => input_gradient(score, input, again)?.f_abs()?.f_amax([1], false),
+            Leaf::Pooled { pooled, lent, shape } => {
+                let gradient =
+                    Vec::<f32>::try_from(input_gradient(score, pooled, again)?.f_contiguous()?.f_view([-1])?)?;
+                let maps: Vec<f32> = lent.convolutions.iter_mut().flat_map(|c| c.backward(&gradient)).collect();
+                Tensor::f_from_slice(&maps)?.f_view(*shape)
+            }
         }
     }
 }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 use serde::Serialize;
-use tch::{Kind, TchError};
+use tch::TchError;
 
 use super::data::{CacheError, Dataset, Video};
 use crate::{
     clip::Geometry,
     engine::argmax,
     evaluation::Spread,
+    importance::Forward,
     network::{Network, telling_line},
     offline::SEGMENTS,
 };
@@ -74,8 +75,7 @@ pub fn predict(network: &Network, video: &Video, segments: &[usize]) -> Result<V
         let clips = numbers.iter().map(|&n| Ok(video.stored.segment(n)?.centre_crop()));
         let clips = clips.collect::<Result<Vec<_>, CacheError>>()?;
         let views: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
-        let batch = tch::no_grad(|| network.logits(&network.input(&views)?)?.f_softmax(-1, Kind::Float))?;
-        rows.extend(Vec::<Vec<f32>>::try_from(batch.f_to_device(tch::Device::Cpu)?)?);
+        rows.extend(Forward::new(network, &views)?.probabilities);
     }
     Ok(rows)
 }

@@ -146,7 +146,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let none = || (Dataset { kind: args.dataset, videos: Vec::new(), warnings: Vec::new() }, BTreeMap::new());
     let (watched, (training, others)) = if let Some(folder) = &args.features {
-        let path = |video: &Video| folder.join(format!("{}.csv", video.name));
+        let path = |video: &Video| folder.join(format!("{}.csv", video.file_stem()));
         (each(&dataset, &mut warnings, |video| Watched::matrix(&path(video), video))?, none())
     } else if let Some(folder) = &args.videos {
         let model = args

@@ -70,6 +70,13 @@ pub struct Video {
     pub people: Vec<Marks>,
 }
 
+impl Video {
+    /// What files about it are called, without their extension.
+    pub fn file_stem(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or_default()
+    }
+}
+
 /// What a person marked in a video, frame by frame: `frames` of them.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Marks {

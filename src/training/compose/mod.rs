@@ -130,7 +130,7 @@ pub enum ReadError {
     Unreadable { path: PathBuf, source: std::io::Error },
 }
 
-/// The composites in a folder as [`write`] makes it, each with its document's path; at least one.
+/// The composites in a folder as [`write()`] makes it, each with its document's path; at least one.
 ///
 /// # Errors
 /// [`ReadError`]
