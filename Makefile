@@ -4,7 +4,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo reference ablation evaluate install clean
+.PHONY: setup build test check demo reference ablation evaluate bench install clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda)
@@ -37,6 +37,10 @@ ablation: setup
 evaluate: setup
 	cargo build --release --bin desumnet-train
 	tools/evaluate $(if $(DATA),--data "$(DATA)")
+
+# Tables of docs/PERFORMANCE.md and out/bench.json: ten minutes, on a machine that does nothing else.
+bench: setup
+	cargo bench --bench engine
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"

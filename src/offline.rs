@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     clip::Clip,
     decode::{DecodeError, Segments},
-    engine::{Category, Engine, Request, RunningMean, Score, ScoreError, UnknownCategory},
+    engine::{Batching, Category, Engine, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory},
     frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},
@@ -24,8 +24,6 @@ use crate::{
 pub const SEGMENTS: usize = 10;
 /// A video of more segments than this is drawn from without decoding all of it.
 const LONG: u64 = 100;
-/// Segments that the engine may have at a time, so that it never waits for the decoder.
-const AHEAD: usize = 2;
 
 /// What to score with.
 #[derive(Clone, Debug)]
@@ -121,11 +119,12 @@ pub struct Progress {
 /// [`OfflineError`]
 pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress)) -> Result<VideoScores, OfflineError> {
     let engine = Engine::shared(&options.model, options.device, options.precision)?;
+    let stream = engine.stream(Batching::default());
     let categories = &engine.header.categories;
     let chosen = match Category::named(&options.category, categories)? {
         Category::Fixed(number) => (number, None),
         Category::Running(_) => {
-            let (number, confidence) = choose(&engine, video, options, |position, duration| {
+            let (number, confidence) = choose(&stream, video, options, |position, duration| {
                 progress(Progress { pass: 1, passes: 2, position, duration });
             })?;
             (number, Some(confidence))
@@ -148,7 +147,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
             (None, Some(last)) => SegmentScores { carried: true, ..last.clone() },
             (answer, _) => {
                 let answer = answer.and_then(|answer| answer.recv().ok());
-                let score = answer.unwrap_or_else(|| Err(ScoreError::stopped()))?;
+                let score = answer.unwrap_or(Err(ScoreError::Stopped))?;
                 SegmentScores {
                     index: 0,
                     start_ns: 0,
@@ -176,11 +175,12 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
         progress(Progress { pass: passes, passes, position: segment.start.unwrap_or(0), duration });
         let answer = segment.index.is_multiple_of(options.interval).then(|| {
             let (sender, answer) = mpsc::channel();
-            engine.submit(segment.clip.centre_crop(), request.clone(), Box::new(move |score| drop(sender.send(score))));
+            let reply = Box::new(move |score| drop(sender.send(score)));
+            stream.submit(segment.clip.centre_crop(), request.clone(), None, reply);
             answer
         });
         waiting.push_back((segment, answer));
-        if waiting.len() > AHEAD
+        if waiting.len() > stream.ahead()
             && let Some((segment, answer)) = waiting.pop_front()
         {
             take(segment, answer)?;
@@ -225,13 +225,13 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
 /// The category with the highest mean prediction over 10 segments drawn at random, and that mean. The draw is the same
 /// for the same video at every run.
 fn choose(
-    engine: &Engine,
+    stream: &Stream,
     video: &str,
     options: &Options,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<(usize, f32), OfflineError> {
     let mut rng = StdRng::seed_from_u64(0);
-    let open = || Segments::open(video, options.stride, engine.clip);
+    let open = || Segments::open(video, options.stride, stream.engine.clip);
     let drawn = match draw_by_seeking(open()?, &mut rng, &mut progress)? {
         drawn if drawn.len() == SEGMENTS => drawn,
         _ => draw_of_all(open()?, &mut rng, &mut progress)?,
@@ -244,7 +244,7 @@ fn choose(
     for clip in drawn {
         let request =
             Request { category: category.clone(), form: options.form, aggregation: options.aggregation, maps: false };
-        engine.score(clip.centre_crop(), request)?;
+        stream.score(clip.centre_crop(), request)?;
     }
     let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let leader = mean.leader();

@@ -171,15 +171,16 @@ impl<T> Pending<T> {
 
     /// The engine's answer. It may come too late for its segment, and still ranks and is carried from then on.
     pub fn answer(&mut self, index: u64, answer: Result<Score, ScoreError>) {
-        let scored = answer.ok().map(|score| {
+        let scored = answer.map(|score| {
             let importance = self.quantile.add(score.score);
             (score, importance)
         });
         match (self.waiting.iter_mut().find(|(span, _)| span.index == index), scored) {
-            (Some((_, waiting)), Some((score, importance))) => *waiting = Waiting::Scored(score, importance),
-            (Some((_, waiting)), None) => *waiting = Waiting::Turn(Flags::FAILED | Flags::CARRIED),
-            (None, Some(scored)) => self.last = Some(scored),
-            (None, None) => {}
+            (Some((_, waiting)), Ok((score, importance))) => *waiting = Waiting::Scored(score, importance),
+            (Some((_, waiting)), Err(ScoreError::Shed)) => *waiting = Waiting::Turn(Flags::LATE | Flags::CARRIED),
+            (Some((_, waiting)), Err(_)) => *waiting = Waiting::Turn(Flags::FAILED | Flags::CARRIED),
+            (None, Ok(scored)) => self.last = Some(scored),
+            (None, Err(_)) => {}
         }
     }
 
@@ -486,7 +487,7 @@ mod tests {
         let (mut pending, now) = (Pending::default(), Instant::now());
         frames(&mut pending, 0, &["a"]);
         pending.await_score(span(0, 16), None);
-        pending.answer(0, Err(ScoreError::stopped()));
+        pending.answer(0, Err(ScoreError::Stopped));
         let failed = Flags::FAILED | Flags::UNSCORED;
         assert_eq!(steps(&mut pending, now), [format!("#0 0 {failed:?}"), "a #0.0 0".into()]);
     }

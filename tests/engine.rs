@@ -5,7 +5,7 @@ mod common;
 use std::sync::{Arc, mpsc};
 
 use gstdesumnet::{
-    engine::{Category, Engine, Request, RunningMean},
+    engine::{Batching, Category, Engine, Request, RunningMean, ScoreError},
     importance::{Aggregation, Form, Forward},
     network::{CLIP_BYTES, Device, Network, Precision},
 };
@@ -37,13 +37,13 @@ fn elements_that_ask_for_the_same_share_one_engine() {
 fn answers_come_in_order_and_equal_the_networks_own() {
     let folder = tempfile::tempdir().unwrap();
     let model = common::tiny_model(folder.path());
-    let engine = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap();
+    let stream = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap().stream(Batching::default());
     let network = Network::load(&model, Device::Cpu, Precision::F32).unwrap();
     let (sender, answers) = mpsc::channel();
     for i in 0..6 {
         let sender = sender.clone();
         let category = Category::Fixed(i % 3);
-        engine.submit(clip(i), request(category), Box::new(move |answer| sender.send((i, answer)).unwrap()));
+        stream.submit(clip(i), request(category), None, Box::new(move |answer| sender.send((i, answer)).unwrap()));
     }
     for i in 0..6 {
         let (index, answer) = answers.recv().unwrap();
@@ -59,11 +59,83 @@ fn answers_come_in_order_and_equal_the_networks_own() {
 fn a_clip_of_the_wrong_size_is_an_error_and_the_engine_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::shared(&common::tiny_model(folder.path()), Device::Cpu, Precision::F32).unwrap();
-    let error = engine.score(vec![0; 10], request(Category::Fixed(0))).unwrap_err().to_string();
+    let stream = engine.stream(Batching::default());
+    let error = stream.score(vec![0; 10], request(Category::Fixed(0))).unwrap_err().to_string();
     assert!(error.contains("could not be scored"), "{error}");
     // A category that the model does not have makes the worker panic; that too is only this segment's error.
-    assert!(engine.score(clip(0), request(Category::Fixed(99))).is_err());
-    assert!(engine.score(clip(0), request(Category::Fixed(0))).unwrap().score > 0.0);
+    assert!(stream.score(clip(0), request(Category::Fixed(99))).is_err());
+    assert!(stream.score(clip(0), request(Category::Fixed(0))).unwrap().score > 0.0);
+}
+
+/// Keeps the engine at its first answer until the guard is dropped, so that the rest waits together.
+fn occupied(engine: &Arc<Engine>) -> mpsc::Sender<()> {
+    let (release, released) = mpsc::channel::<()>();
+    let (begun, at_it) = mpsc::channel();
+    let answer = move |_| {
+        begun.send(()).unwrap();
+        let _ = released.recv();
+    };
+    engine.stream(Batching::default()).submit(clip(0), request(Category::Fixed(0)), None, Box::new(answer));
+    at_it.recv().unwrap();
+    release
+}
+
+#[test]
+fn a_batch_of_several_streams_gives_each_its_own_scores() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = common::tiny_model(folder.path());
+    let engine = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap();
+    let network = Network::load(&model, Device::Cpu, Precision::F32).unwrap();
+    let streams = [(); 3].map(|()| engine.stream(Batching { size: 8, ..Batching::default() }));
+    let occupied = occupied(&engine);
+    let (sender, answers) = mpsc::channel();
+    for i in 0..6 {
+        let sender = sender.clone();
+        let mut request = request(Category::Fixed(i % 3));
+        request.maps = i == 4;
+        // One of them is no clip: the others are scored all the same.
+        let clip = if i == 5 { vec![0; 10] } else { clip(i) };
+        streams[i % 3].submit(clip, request, None, Box::new(move |answer| sender.send((i, answer)).unwrap()));
+    }
+    drop(occupied);
+    for _ in 0..6 {
+        let (i, answer) = answers.recv().unwrap();
+        if i == 5 {
+            assert!(matches!(answer, Err(ScoreError::Failed(_))));
+            continue;
+        }
+        let answer = answer.unwrap();
+        let forward = Forward::new(&network, &[&clip(i)]).unwrap();
+        assert_eq!(answer.category, i % 3);
+        assert!((answer.confidence - forward.probabilities[0][i % 3]).abs() < 1e-6);
+        let expected = forward.frame_scores(&[i % 3], Form::Weighted).unwrap().remove(0);
+        for (got, expected) in answer.frame_scores.iter().zip(expected) {
+            assert!((got - expected).abs() <= 1e-5 * expected, "{got} for {expected}");
+        }
+        assert_eq!(answer.maps.is_some(), i == 4);
+    }
+}
+
+#[test]
+fn a_live_stream_loses_what_the_engine_has_no_time_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::shared(&common::tiny_model(folder.path()), Device::Cpu, Precision::F32).unwrap();
+    let stream = engine.stream(Batching::default());
+    let occupied = occupied(&engine);
+    let (sender, answers) = mpsc::channel();
+    for i in 0..12 {
+        let sender = sender.clone();
+        let due = Some(std::time::Instant::now());
+        let reply = Box::new(move |answer: Result<_, _>| sender.send((i, answer.is_ok())).unwrap());
+        stream.submit(clip(i), request(Category::Fixed(0)), due, reply);
+    }
+    // Eight may wait: the first four are given up at once.
+    assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(0, false), (1, false), (2, false), (3, false)]);
+    drop(occupied);
+    drop(sender);
+    drop(stream);
+    let rest: Vec<_> = answers.iter().take(8).collect();
+    assert_eq!(rest, (4..12).map(|i| (i, i == 11)).collect::<Vec<_>>());
 }
 
 #[test]
@@ -87,14 +159,14 @@ fn unknown_category_is_named_with_the_ones_there_are() {
 fn an_engine_is_gone_only_when_its_worker_is() {
     let folder = tempfile::tempdir().unwrap();
     let model = common::tiny_model(folder.path());
-    let engine = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap();
+    let stream = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap().stream(Batching::default());
     let (sender, answers) = mpsc::channel();
     for i in 0..6 {
         let sender = sender.clone();
-        engine.submit(clip(i), request(Category::Fixed(0)), Box::new(move |answer| sender.send(answer).unwrap()));
+        stream.submit(clip(i), request(Category::Fixed(0)), None, Box::new(move |answer| sender.send(answer).unwrap()));
     }
     drop(sender);
-    drop(engine);
+    drop(stream);
     let answers: Vec<_> = answers.try_iter().collect();
     assert_eq!(answers.len(), 6, "every clip is answered before the engine is gone");
     let refused = answers.iter().filter(|answer| answer.is_err()).count();

@@ -145,15 +145,48 @@ fn late_scores_let_frames_go_unscored_and_then_carry_the_newest() {
         pictures[..48].iter().map(|b| b.pts()).collect::<Vec<_>>()
     );
 
-    // Two segments are what the engine may have of an element: the third was never handed in.
+    // Of what came too late, the engine scores the newest.
     busy.release();
     busy.occupy();
     rig.push(&pictures[48..]);
     for meta in metas(&rig.buffers(16)) {
         assert_eq!((meta.flags, meta.segment), (Flags::LATE | Flags::CARRIED, 3));
-        assert_eq!((meta.segment_score, meta.importance), (expected[16].segment_score, expected[16].importance));
+        assert_eq!((meta.segment_score, meta.importance), (expected[32].segment_score, expected[0].importance));
     }
-    assert_eq!((rig.stat("segments"), rig.stat("late"), rig.stat("failed")), (4, 4, 0));
+    let stats = ["segments", "late", "shed", "failed"].map(|name| rig.stat(name));
+    assert_eq!(stats, [4, 4, 2, 0]);
+}
+
+#[test]
+fn eight_streams_go_on_past_an_engine_that_is_stuck_and_lose_the_same() {
+    let mut busy = BusyEngine::new();
+    let pipelines = [(); 8].map(|()| {
+        let pipeline = pipeline(&format!(
+            "videotestsrc is-live=true num-buffers=160 ! video/x-raw,width=64,height=48,framerate=100/1 ! desumnet \
+             model={} frame-stride=1 processing-deadline=50000000 ! appsink name=sink sync=false",
+            busy.model()
+        ));
+        pipeline.set_state(gst::State::Playing).unwrap();
+        pipeline
+    });
+    for pipeline in &pipelines {
+        let sink: gst_app::AppSink = pipeline.by_name("sink").unwrap().downcast().unwrap();
+        let buffers: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()?.buffer_owned()).collect();
+        assert_eq!(buffers.iter().map(|buffer| buffer.offset()).collect::<Vec<_>>(), (0..160).collect::<Vec<_>>());
+        assert!(metas(&buffers).iter().all(|meta| meta.flags == Flags::LATE | Flags::UNSCORED));
+    }
+    // Of its ten segments, each has the newest scored.
+    busy.release();
+    for pipeline in pipelines {
+        let element = pipeline.by_name("desumnet").unwrap();
+        let stat = |name| element.property::<gst::Structure>("stats").get::<u64>(name).unwrap();
+        let began = std::time::Instant::now();
+        while stat("shed") < 9 && began.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!(["segments", "late", "shed", "failed"].map(stat), [10, 10, 9, 0]);
+        pipeline.set_state(gst::State::Null).unwrap();
+    }
 }
 
 #[test]
@@ -218,11 +251,11 @@ fn observer_posts_every_segment_and_shot_before_eos() {
 fn live_observer_tells_of_segments_that_the_engine_had_no_time_for() {
     let info = usual_info();
     let mut busy = BusyEngine::new();
-    let mut rig = Rig::live(&info, &[("mode", "observe"), ("model", busy.model())]);
+    let mut rig = Rig::live(&info, &[("mode", "observe"), ("model", busy.model()), ("processing-deadline", "0")]);
     rig.push(&pictures(&info, 0..48));
     assert_eq!(buffers_of(&rig.so_far()).len(), 48);
     busy.release();
     rig.finish();
     let flags: Vec<Flags> = rig.segment_messages().iter().map(|message| message.get("flags").unwrap()).collect();
-    assert_eq!(flags, [Flags::empty(), Flags::empty(), Flags::LATE | Flags::CARRIED]);
+    assert_eq!(flags, [Flags::LATE | Flags::UNSCORED, Flags::LATE | Flags::UNSCORED, Flags::empty()]);
 }

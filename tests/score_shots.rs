@@ -152,7 +152,7 @@ fn mean_of_the_map_is_the_frame_score() {
 
 #[test]
 fn engine_gives_maps_only_where_asked_for() {
-    let score = |maps| engine().score(clip(), Request { maps, ..request_for("cooking") }).unwrap();
+    let score = |maps| stream().score(clip(), Request { maps, ..request_for("cooking") }).unwrap();
     assert_eq!(score(false).maps, None);
     let with = score(true);
     let network = Network::load(model(), Device::Cpu, Precision::F32).unwrap();

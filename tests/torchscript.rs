@@ -11,7 +11,7 @@ use common::{CATEGORIES, scoring::*};
 use gst::{ClockTime, prelude::*};
 use gstdesumnet::{
     clip::Geometry,
-    engine::Engine,
+    engine::{Batching, Engine},
     importance::{Aggregation, Form, Forward},
     meta::Flags,
     network::{Device, Network, Precision},
@@ -200,7 +200,8 @@ fn element_cuts_segments_at_the_networks_clip_length() {
     let path = small(folder.path());
     let (info, properties) = (usual_info(), [("model", path.to_str().unwrap()), ("post-messages", "true")]);
     let pictures = pictures(&info, 0..20);
-    let expected = Reference::with(engine_of(&path), request(), Stride::Auto).metas(&info, &pictures);
+    let expected =
+        Reference::with(engine_of(&path).stream(Batching::default()), request(), Stride::Auto).metas(&info, &pictures);
     let mut rig = Rig::new(&info, &properties);
     rig.push(&pictures);
     let out = rig.finish_buffers();
@@ -224,7 +225,8 @@ fn clips_of_one_frame_go_on_while_shots_are_looked_for() {
     let path = export(folder.path(), &sidecar, |clips| network.forward(clips));
     let (info, properties) = (usual_info(), [("model", path.to_str().unwrap())]);
     let pictures = pictures(&info, 0..50);
-    let expected = Reference::with(engine_of(&path), request(), Stride::Auto).metas(&info, &pictures);
+    let expected =
+        Reference::with(engine_of(&path).stream(Batching::default()), request(), Stride::Auto).metas(&info, &pictures);
     let mut rig = Rig::new(&info, &properties);
     rig.push(&pictures);
     assert_marked(&rig.finish_buffers(), &pictures, &expected);

@@ -140,7 +140,8 @@ impl Network {
         let (features, logits) = layers.head(&pooled)?;
         let Geometry { frames, crop_height, crop_width, .. } = self.clip;
         let shape = [clips.len(), frames, crop_height, crop_width].map(|size| size as i64);
-        let from = Leaf::Pooled { pooled, lent: Lent { convolutions: Some(convolutions), idle }, shape };
+        let lent = Box::new(Lent { convolutions: Some(convolutions), idle });
+        let from = Leaf::Pooled { pooled, lent, shape };
         Ok(Pass { features: Some(features), logits, from })
     }
 
@@ -206,7 +207,7 @@ enum Leaf<'a> {
     /// Normalised pixels, `[N, 3, T, H, W]`.
     Input(Tensor),
     /// What the convolutions gave, `[N, C T H W]`, they themselves, and the shape of the maps.
-    Pooled { pooled: Tensor, lent: Lent<'a>, shape: [i64; 4] },
+    Pooled { pooled: Tensor, lent: Box<Lent<'a>>, shape: [i64; 4] },
 }
 
 /// Convolutions that go back when the pass is over.

@@ -5,7 +5,7 @@
 //! settled by it; the next segment brings a new look. In detail:
 //!
 //! - **Importance** is a score's rank among the segments that are known: what went by within the window, and what is seen ahead.
-//! - **Budget.** It is what is left, and the share of the time to come, up to [`HORIZON`]; clips take from it cell by cell ([`CELL`]).
+//! - **Budget.** It is what is left, and the share of the time to come, up to `HORIZON`; clips take from it cell by cell (`CELL`).
 //!   The time to come is taken to be like what is known: the best of it is bought first, by clips of twice the least length.
 //! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
 //!   a dip too short to pay for another clip's is played through, and a spark is no clip.

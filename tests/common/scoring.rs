@@ -10,7 +10,7 @@ use gst::prelude::*;
 use gst_check::Harness;
 use gstdesumnet::{
     clip::{Scaler, nominal_spacing},
-    engine::{Category, Engine, Request},
+    engine::{Batching, Category, Engine, Request, Stream},
     importance::{Aggregation, Form},
     meta::{Flags, ImportanceMeta},
     network::{CLIP_BYTES, Device, Precision},
@@ -40,16 +40,17 @@ pub fn model() -> &'static Path {
     &MODEL
 }
 
-/// The engine that the elements of this process share.
-pub fn engine() -> Arc<Engine> {
-    Engine::shared(model(), Device::Cpu, Precision::F32).unwrap()
+/// A stream of the engine that the elements of this process share.
+pub fn stream() -> Stream {
+    Engine::shared(model(), Device::Cpu, Precision::F32).unwrap().stream(Batching::default())
 }
 
 /// A model of its own whose engine takes clips but answers for none until it is released.
 pub struct BusyEngine {
-    pub engine: Arc<Engine>,
-    model: PathBuf,
+    /// First, because the engine does not end before it has answered.
     release: Option<mpsc::Sender<()>>,
+    stream: Stream,
+    model: PathBuf,
     _folder: tempfile::TempDir,
 }
 
@@ -58,8 +59,8 @@ impl BusyEngine {
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("busy.safetensors");
         std::fs::copy(model(), &copy).unwrap();
-        let engine = Engine::shared(&copy, Device::Cpu, Precision::F32).unwrap();
-        let mut busy = Self { engine, model: copy, release: None, _folder: folder };
+        let stream = Engine::shared(&copy, Device::Cpu, Precision::F32).unwrap().stream(Batching::default());
+        let mut busy = Self { release: None, stream, model: copy, _folder: folder };
         busy.occupy();
         busy
     }
@@ -75,14 +76,14 @@ impl BusyEngine {
         let reply = Box::new(move |_| {
             let _ = released.recv();
         });
-        self.engine.submit(vec![0; CLIP_BYTES], request(), reply);
+        self.stream.submit(vec![0; CLIP_BYTES], request(), None, reply);
         self.release = Some(release);
     }
 
     /// Lets it answer; returns when it has answered for everything handed in so far.
     pub fn release(&mut self) {
         self.release = None;
-        self.engine.score(vec![0; CLIP_BYTES], request()).unwrap();
+        self.stream.score(vec![0; CLIP_BYTES], request()).unwrap();
     }
 }
 
@@ -291,7 +292,7 @@ pub fn assert_marked(out: &[gst::Buffer], pushed: &[gst::Buffer], expected: &[Im
 
 /// Cuts and scores pictures as the element has to, with no element.
 pub struct Reference {
-    engine: Arc<Engine>,
+    stream: Stream,
     segmenter: Segmenter,
     shots: Detector,
     next_shot: u64,
@@ -302,19 +303,19 @@ pub struct Reference {
 impl Reference {
     /// With the tiny model.
     pub fn new(request: Request, stride: Stride) -> Self {
-        Self::with(engine(), request, stride)
+        Self::with(stream(), request, stride)
     }
 
     /// With a model that has [`CATEGORIES`].
-    pub fn with(engine: Arc<Engine>, request: Request, stride: Stride) -> Self {
-        let segmenter = Segmenter::new(stride, engine.clip);
-        let shots = Detector::new(engine.clip, Limits::default(), 0);
-        Self { engine, segmenter, shots, next_shot: 0, request, quantile: RunningQuantile::default() }
+    pub fn with(stream: Stream, request: Request, stride: Stride) -> Self {
+        let segmenter = Segmenter::new(stride, stream.engine.clip);
+        let shots = Detector::new(stream.engine.clip, Limits::default(), 0);
+        Self { stream, segmenter, shots, next_shot: 0, request, quantile: RunningQuantile::default() }
     }
 
     /// The metas of these pictures, the last segment ended after them.
     pub fn metas(&mut self, info: &gst_video::VideoInfo, pictures: &[gst::Buffer]) -> Vec<ImportanceMeta> {
-        let mut scaler = Scaler::to(self.engine.clip, info).unwrap();
+        let mut scaler = Scaler::to(self.stream.engine.clip, info).unwrap();
         self.segmenter.set_nominal_spacing(nominal_spacing(info));
         self.shots.set_spacing(nominal_spacing(info));
         let (mut segments, mut starts, mut samples) = (Vec::new(), Vec::new(), Vec::new());
@@ -334,7 +335,7 @@ impl Reference {
         });
         let mut metas = Vec::new();
         for segment in segments {
-            let score = self.engine.score(segment.clip.centre_crop(), self.request.clone()).unwrap();
+            let score = self.stream.score(segment.clip.centre_crop(), self.request.clone()).unwrap();
             let importance = self.quantile.add(score.score);
             metas.extend((0..segment.frames).zip(shots.by_ref()).map(|(frame, (shot, shot_start))| ImportanceMeta {
                 segment: segment.index,

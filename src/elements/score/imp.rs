@@ -173,7 +173,7 @@ impl Score {
             gst::element_imp_error!(self, gst::LibraryError::Settings, ("{reason}"));
             gst::StateChangeError
         })?;
-        *self.engine() = Some(ready.engine.clone());
+        *self.engine() = Some(ready.stream.engine.clone());
         Ok((settings, ready))
     }
 
@@ -192,7 +192,7 @@ impl Score {
         // Observers have no meta to put maps into.
         let maps = settings.map && settings.mode == Mode::Annotate;
         let request = Request { category, form: settings.form, aggregation: settings.aggregation, maps };
-        Ok(Ready { engine, request })
+        Ok(Ready { stream: engine.stream(settings.batching), request })
     }
 
     fn post_latency(&self) {
@@ -315,12 +315,13 @@ impl Score {
         if self.settings().mode == Mode::Observe {
             return answered;
         }
-        // Upstream's pool must not run dry while a segment fills, and another is scored or its shots are looked for.
+        // Upstream's pool must not run dry while a segment fills, and a batch is scored or its shots are looked for.
         let gst::QueryViewMut::Allocation(query) = query.view_mut() else { return answered };
         let Some(info) = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok()) else {
             return answered;
         };
-        let held = 2 * self.frames_held(nominal_spacing(&info));
+        let batch = self.intake().as_ref().map_or(1, |input| input.ready.stream.batch_size() as u32);
+        let held = (1 + batch) * self.frames_held(nominal_spacing(&info));
         let pools: Vec<_> = query.allocation_pools().collect();
         for (i, (pool, size, min, max)) in pools.iter().enumerate() {
             let (min, max) = (min + held, if *max == 0 { 0 } else { max + held });

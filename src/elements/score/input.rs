@@ -1,7 +1,7 @@
 //! What comes in: frames are scaled, cut into segments and handed to the engine, and shots are looked for.
 
 use std::{
-    sync::{Arc, MutexGuard, PoisonError},
+    sync::{MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,20 +14,16 @@ use super::{
 };
 use crate::{
     clip::{ClipError, Frame, Scaler, nominal_spacing},
-    engine::{Engine, Request},
+    engine::{Request, Stream},
     meta::{self, Flags},
     pending::{Decision, Span},
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::{Detector, LOOK_BACK, Limits, Start},
 };
 
-/// Segments that the engine may have of one element: one under way and one next.
-const UNDER_WAY: usize = 2;
-/// Finished segments whose frames may wait to be pushed before upstream has to, besides those whose shots are looked for.
-const FINISHED: usize = 2;
 /// What a model and the settings come to, from READY on.
 pub struct Ready {
-    pub engine: Arc<Engine>,
+    pub stream: Stream,
     pub request: Request,
 }
 
@@ -50,8 +46,8 @@ pub struct Intake {
 impl Intake {
     pub fn new(settings: Settings, ready: Ready) -> Self {
         Self {
-            segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride), ready.engine.clip),
-            shots: Detector::new(ready.engine.clip, Limits::default(), 0),
+            segmenter: Segmenter::new(Stride::from_setting(settings.frame_stride), ready.stream.engine.clip),
+            shots: Detector::new(ready.stream.engine.clip, Limits::default(), 0),
             next_shot: 0,
             settings,
             ready,
@@ -79,7 +75,7 @@ impl Score {
         let frame = input.segmenter.samples_next().then(|| {
             scaler.scale(&buffer).unwrap_or_else(|error| {
                 warning = Some(error);
-                Frame::black(&input.ready.engine.clip)
+                Frame::black(&input.ready.stream.engine.clip)
             })
         });
         let start = frame.as_ref().and_then(|frame| input.shots.push(frame, pts));
@@ -98,7 +94,8 @@ impl Score {
         if let Some(segment) = segment {
             self.submit(input, &segment);
         }
-        let finished = FINISHED + LOOK_BACK.div_ceil(input.ready.engine.clip.frames);
+        let ahead = input.ready.stream.ahead();
+        let finished = ahead + LOOK_BACK.div_ceil(input.ready.stream.engine.clip.frames);
         let warning = warning.filter(|_| !std::mem::replace(&mut input.warned, true));
         drop(intake);
         if let Some(error) = warning {
@@ -113,7 +110,7 @@ impl Score {
                 // What waits for its score goes on at its deadline, whatever happens.
                 state.pending.resolved_segments() >= finished
             } else {
-                state.under_way >= UNDER_WAY || state.pending.finished_segments() >= finished
+                state.under_way >= ahead || state.pending.finished_segments() >= finished
             }
         };
         let state = self.wait_while(|state| full(state));
@@ -164,18 +161,16 @@ impl Score {
         let mut state = self.shared.lock();
         if !segment.index.is_multiple_of(input.settings.interval.into()) {
             state.pending.carry(span, Flags::empty());
-        } else if live && state.under_way >= UNDER_WAY {
-            state.pending.carry(span, Flags::LATE);
         } else {
-            let deadline =
-                (live && input.settings.mode == Mode::Annotate).then(|| Instant::now() + processing_deadline);
-            state.pending.await_score(span, deadline);
+            let due = live.then(|| Instant::now().checked_add(processing_deadline)).flatten();
+            // Nobody waits for what only messages tell.
+            state.pending.await_score(span, due.filter(|_| input.settings.mode == Mode::Annotate));
             state.under_way += 1;
             let (generation, index) = (state.generation, segment.index);
             drop(state);
             let shared = self.shared.clone();
             let reply = Box::new(move |answer| shared.answer(generation, index, answer));
-            input.ready.engine.submit(segment.clip.centre_crop(), input.ready.request.clone(), reply);
+            input.ready.stream.submit(segment.clip.centre_crop(), input.ready.request.clone(), due, reply);
         }
         self.shared.changed.notify_all();
     }
@@ -187,7 +182,7 @@ impl Score {
 
     pub(super) fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
         let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
-        input.scaler = Some(Scaler::to(input.ready.engine.clip, &info)?);
+        input.scaler = Some(Scaler::to(input.ready.stream.engine.clip, &info)?);
         let spacing = nominal_spacing(&info);
         input.segmenter.set_nominal_spacing(spacing);
         input.shots.set_spacing(spacing);

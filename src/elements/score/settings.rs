@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::LazyLock, time::Duration};
 use glib::prelude::*;
 
 use crate::{
+    engine::Batching,
     importance::{Aggregation, Form},
     models,
     network::{Device, DeviceError, Precision},
@@ -41,6 +42,7 @@ pub struct Settings {
     pub processing_deadline: Duration,
     pub post_messages: bool,
     pub map: bool,
+    pub batching: Batching,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             processing_deadline: DEFAULT_DEADLINE,
             post_messages: false,
             map: false,
+            batching: Batching::default(),
         }
     }
 }
@@ -138,9 +141,20 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .blurb("Put the importance map of every frame into its meta: where in the picture the importance lies")
             .mutable_ready()
             .build(),
+        UInt::builder("batch-size")
+            .nick("Batch size")
+            .blurb("Most segments, of all elements that share the model and device, that go through the network together (0 = 1 on a CPU, 8 on a GPU)")
+            .maximum(64)
+            .mutable_ready()
+            .build(),
+        UInt64::builder("batch-timeout")
+            .nick("Batch timeout")
+            .blurb("Time, ns, that a segment may wait for others to fill its batch")
+            .mutable_ready()
+            .build(),
         Boxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Segments so far, how many were late or failed, mean and worst inference time (ns)")
+            .blurb("Segments so far, how many were late, were given up unscored (shed), or failed; mean and worst inference time (ns)")
             .read_only()
             .build(),
     ]
@@ -170,6 +184,8 @@ impl Settings {
             "processing-deadline" => self.processing_deadline = Duration::from_nanos(get(value)),
             "post-messages" => self.post_messages = get(value),
             "map" => self.map = get(value),
+            "batch-size" => self.batching.size = get::<u32>(value) as usize,
+            "batch-timeout" => self.batching.timeout = Duration::from_nanos(get(value)),
             _ => unreachable!("no property {name}"),
         }
     }
@@ -190,6 +206,8 @@ impl Settings {
             "processing-deadline" => (self.processing_deadline.as_nanos() as u64).to_value(),
             "post-messages" => self.post_messages.to_value(),
             "map" => self.map.to_value(),
+            "batch-size" => (self.batching.size as u32).to_value(),
+            "batch-timeout" => (self.batching.timeout.as_nanos() as u64).to_value(),
             _ => unreachable!("no property {name}"),
         }
     }

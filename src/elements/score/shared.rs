@@ -22,6 +22,8 @@ pub enum Item {
 pub struct Stats {
     pub segments: u64,
     pub late: u64,
+    /// Given up by the engine, which had no time for them.
+    pub shed: u64,
     pub failed: u64,
     pub scored: u64,
     pub inference: Duration,
@@ -34,6 +36,7 @@ impl Stats {
         gst::Structure::builder("desumnet-stats")
             .field("segments", self.segments)
             .field("late", self.late)
+            .field("shed", self.shed)
             .field("failed", self.failed)
             .field("mean-inference-time", mean as u64)
             .field("worst-inference-time", self.worst.as_nanos() as u64)
@@ -106,6 +109,7 @@ impl Shared {
                 state.stats.inference += score.inference;
                 state.stats.worst = state.stats.worst.max(score.inference);
             }
+            Err(ScoreError::Shed) => state.stats.shed += 1,
             Err(error) => state.failure = Some(error.clone()),
         }
         state.pending.answer(index, answer);

@@ -5,10 +5,14 @@
 //! frames and how large is the model's [`Geometry`]. In the paper, and for every model that is trained here, it is 16 frames
 //! of 171 x 128, of which the network takes 112 x 112 (sections 3.2 and 4).
 
+mod scaler;
+mod shrinker;
+
 use std::sync::Arc;
 
-use gst_video::prelude::*;
 use thiserror::Error;
+
+pub use scaler::Scaler;
 
 /// Frames in a clip of the paper's (k there).
 pub const FRAMES: usize = 16;
@@ -155,65 +159,6 @@ impl Clip {
     }
 }
 
-/// Makes analysis frames of decoded pictures, whatever their size and format.
-pub struct Scaler {
-    geometry: Geometry,
-    input: gst_video::VideoInfo,
-    converter: gst_video::VideoConverter,
-    scratch: gst_video::VideoFrame<gst_video::video_frame::Writable>,
-}
-
-impl Scaler {
-    /// To the paper's size: see [`Self::to`].
-    ///
-    /// # Errors
-    /// [`ClipError`]
-    pub fn new(input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
-        Self::to(Geometry::PAPER, input)
-    }
-
-    /// # Errors
-    /// [`ClipError::TooSmall`] below [`MIN_SIDE`], [`ClipError::Format`] for a format that GstVideoConverter can't read.
-    pub fn to(geometry: Geometry, input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
-        if input.width() < MIN_SIDE || input.height() < MIN_SIDE {
-            return Err(ClipError::TooSmall(input.width(), input.height()));
-        }
-        let unreadable = |_| ClipError::Format(input.format().to_string());
-        let (width, height) = (geometry.width as u32, geometry.height as u32);
-        let output = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height)
-            .fps(input.fps())
-            .interlace_mode(input.interlace_mode())
-            .build()
-            .map_err(unreadable)?;
-        let mut config = gst_video::VideoConverterConfig::new();
-        config.set_resampler_method(gst_video::VideoResamplerMethod::Linear);
-        let converter = gst_video::VideoConverter::new(input, &output, Some(config)).map_err(unreadable)?;
-        let buffer = gst::Buffer::with_size(output.size()).map_err(unreadable)?;
-        let scratch = gst_video::VideoFrame::from_buffer_writable(buffer, &output)
-            .map_err(|_| ClipError::Format(input.format().to_string()))?;
-        Ok(Self { geometry, input: input.clone(), converter, scratch })
-    }
-
-    /// Scales a picture that has the caps this scaler was made for.
-    ///
-    /// # Errors
-    /// [`ClipError::Buffer`] if the buffer does not hold a whole picture.
-    pub fn scale(&mut self, buffer: &gst::BufferRef) -> Result<Frame, ClipError> {
-        let unreadable =
-            || ClipError::Buffer(format!("{} {}x{}", self.input.format(), self.input.width(), self.input.height()));
-        let source =
-            gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.input).map_err(|_| unreadable())?;
-        self.converter.frame_ref(&source, &mut self.scratch.as_mut_video_frame_ref());
-        let stride = self.scratch.plane_stride()[0] as usize;
-        let rows = self.scratch.plane_data(0).map_err(|_| unreadable())?;
-        let mut pixels = Vec::with_capacity(self.geometry.frame_bytes());
-        for row in rows.chunks(stride).take(self.geometry.height) {
-            pixels.extend_from_slice(&row[..self.geometry.width * 3]);
-        }
-        Ok(Frame::new(pixels))
-    }
-}
-
 /// Time between frames by the caps' frame rate, ns; 0 where they have none.
 pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
     let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
@@ -263,35 +208,5 @@ mod tests {
         let once: Vec<u8> = (2..5).flat_map(row).collect();
         assert_eq!(crop, [once.clone(), once].concat());
         assert_eq!(crop.len(), geometry.clip_bytes());
-    }
-
-    #[test]
-    fn scaler_keeps_flat_colours_in_every_format_and_size() {
-        gst::init().unwrap();
-        // I420 is of limited range: (128 - 16) * 255 / 219 = 130.
-        for (format, width, height, expected) in [
-            (gst_video::VideoFormat::Rgb, 171, 128, 128u8),
-            (gst_video::VideoFormat::Rgb, 2, 2, 128),
-            (gst_video::VideoFormat::Bgrx, 641, 3, 128),
-            (gst_video::VideoFormat::I420, 1920, 1080, 130),
-        ] {
-            let builder = gst_video::VideoInfo::builder(format, width, height).fps(gst::Fraction::new(30_000, 1001));
-            let info = builder.build().unwrap();
-            let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
-            buffer.get_mut().unwrap().map_writable().unwrap().fill(128);
-            let frame = Scaler::new(&info).unwrap().scale(&buffer).unwrap();
-            let furthest = frame.pixels().iter().map(|&p| p.abs_diff(expected)).max().unwrap();
-            assert!(furthest <= 2, "{format} {width}x{height}: {furthest} away from {expected}");
-        }
-    }
-
-    #[test]
-    fn scaler_refuses_one_pixel_and_damaged_buffers() {
-        gst::init().unwrap();
-        let info = |side| gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, side, side).build().unwrap();
-        let error = Scaler::new(&info(1)).err().unwrap();
-        assert!(error.to_string().contains("1x1") && error.to_string().contains("at least 2x2"), "{error}");
-        let short = gst::Buffer::with_size(10).unwrap();
-        assert!(matches!(Scaler::new(&info(64)).unwrap().scale(&short), Err(ClipError::Buffer(_))));
     }
 }

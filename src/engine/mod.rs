@@ -1,0 +1,381 @@
+//! The engine: one worker a model, device and precision, shared by all elements of the process that ask for the same.
+//!
+//! libtorch tensors may move between threads but not be shared, so the worker's thread owns the network. Clips go in as bytes, scores
+//! come out as numbers. Streams take turns, and what waits of them goes through the network together. Files bound what waits
+//! themselves, by waiting; of live streams the engine gives up what it has no time for.
+
+mod queue;
+
+use std::{
+    collections::HashMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use thiserror::Error;
+
+use crate::{
+    clip::Geometry,
+    importance::{self, Aggregation, Form, Forward},
+    maps::Maps,
+    network::{self, Device, Header, Network, NetworkError, Precision},
+};
+
+use queue::{Queue, Terms, Turn};
+
+/// Why a segment got no score.
+#[derive(Clone, Debug, Error)]
+pub enum ScoreError {
+    #[error("the segment could not be scored: {0}")]
+    Failed(String),
+    /// Only of live streams.
+    #[error("there was no time to score the segment")]
+    Shed,
+    /// The worker is gone.
+    #[error("the segment could not be scored: the engine has stopped; start again")]
+    Stopped,
+}
+
+/// Which category a segment is scored for.
+#[derive(Clone)]
+pub enum Category {
+    /// The one of this number.
+    Fixed(usize),
+    /// The one that leads the mean prediction of the segments so far, this one included.
+    Running(Arc<Mutex<RunningMean>>),
+}
+
+/// The category asked for is none of the model's.
+#[derive(Debug, Error)]
+#[error("category `{asked}` is none of the model's: use auto or one of {}", known.join(", "))]
+pub struct UnknownCategory {
+    asked: String,
+    known: Vec<String>,
+}
+
+impl Category {
+    /// From the `category` setting: `auto` or a name.
+    ///
+    /// # Errors
+    /// [`UnknownCategory`]
+    pub fn named(name: &str, categories: &[String]) -> Result<Self, UnknownCategory> {
+        if name == "auto" {
+            return Ok(Self::Running(Arc::default()));
+        }
+        let number = categories.iter().position(|c| c == name);
+        number.map(Self::Fixed).ok_or_else(|| UnknownCategory { asked: name.into(), known: categories.to_vec() })
+    }
+}
+
+/// Mean prediction over the segments of a stream.
+#[derive(Default)]
+pub struct RunningMean {
+    sum: Vec<f64>,
+    segments: u64,
+}
+
+impl RunningMean {
+    /// Adds a segment's probabilities; the number of the category that leads now.
+    pub fn add(&mut self, probabilities: &[f32]) -> usize {
+        self.sum.resize(probabilities.len(), 0.0);
+        for (sum, &p) in self.sum.iter_mut().zip(probabilities) {
+            *sum += f64::from(p);
+        }
+        self.segments += 1;
+        self.leader()
+    }
+
+    /// Mean probability of every category; empty before the first segment.
+    pub fn probabilities(&self) -> Vec<f32> {
+        self.sum.iter().map(|sum| (sum / self.segments as f64) as f32).collect()
+    }
+
+    /// Number of the category with the highest mean.
+    pub fn leader(&self) -> usize {
+        argmax(&self.probabilities())
+    }
+}
+
+/// What is asked of the engine.
+#[derive(Clone)]
+pub struct Request {
+    pub category: Category,
+    pub form: Form,
+    pub aggregation: Aggregation,
+    /// The importance maps are wanted, too.
+    pub maps: bool,
+}
+
+/// A segment's scores.
+#[derive(Clone, Debug)]
+pub struct Score {
+    /// Number of the category that it was scored for.
+    pub category: usize,
+    /// The segment's probability of that category.
+    pub confidence: f32,
+    /// One for each of the clip's frames, at least 0.
+    pub frame_scores: Vec<f32>,
+    /// All of them aggregated.
+    pub score: f32,
+    /// If asked for.
+    pub maps: Option<Maps>,
+    /// Time that the network took for it, and for those in a batch with it.
+    pub inference: Duration,
+}
+
+/// Takes the score once it is there; called on the worker's thread, or where a newer segment takes this one's place in the queue.
+pub type Reply = Box<dyn FnOnce(Result<Score, ScoreError>) + Send>;
+
+struct Job {
+    clip: Vec<u8>,
+    request: Request,
+    reply: Reply,
+}
+
+/// What a stream asks of batches: its segments go through the network together with those of others.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Batching {
+    /// Most segments in a batch; 0: one on a CPU, which gains nothing by more, and 8 on a GPU.
+    pub size: usize,
+    /// How long a segment may wait for others to fill the batch.
+    pub timeout: Duration,
+}
+
+/// A handle on a worker. When the last handle is gone, the worker ends: after the batch that it is at, and before
+/// [`Drop::drop`] returns, because libtorch must not compute while the process ends. What still waits gets no score.
+pub struct Engine {
+    /// Of the model: its categories and where it comes from.
+    pub header: Header,
+    /// What a clip is to the model.
+    pub clip: Geometry,
+    gpu: bool,
+    work: Arc<Work>,
+    worker: Option<JoinHandle<()>>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.work.lock().stopping = true;
+        self.work.added.notify_all();
+        let worker = self.worker.take().filter(|worker| worker.thread().id() != thread::current().id());
+        // Its panics were answered as errors.
+        let _ = worker.map(JoinHandle::join);
+    }
+}
+
+/// What the worker and those who submit share.
+#[derive(Default)]
+struct Work {
+    state: Mutex<State>,
+    added: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: Queue<Job>,
+    stopping: bool,
+}
+
+impl Work {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch, once there is one; `None` when the engine stops. `expected`: about how long it will take.
+    fn next(&self, expected: Duration) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        loop {
+            if state.stopping {
+                let left = state.queue.drain();
+                drop(state);
+                left.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Stopped)));
+                return None;
+            }
+            let now = Instant::now();
+            let turn = state.queue.next(now, expected);
+            let shed = state.queue.shed();
+            let gave_up = !shed.is_empty();
+            if gave_up {
+                drop(state);
+                shed.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Shed)));
+                state = self.lock();
+            }
+            state = match turn {
+                Turn::Batch(batch) => return Some(batch),
+                // Something may have been added while the lock was open.
+                Turn::Wait(_) if gave_up => state,
+                Turn::Wait(None) => self.added.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Turn::Wait(Some(until)) => {
+                    let waited = self.added.wait_timeout(state, until.saturating_duration_since(now));
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+/// The model's path, and when it and the description beside it were written.
+type Key = (PathBuf, [Option<std::time::SystemTime>; 2], Device, Precision);
+static ENGINES: Mutex<Option<HashMap<Key, Weak<Engine>>>> = Mutex::new(None);
+
+impl Engine {
+    /// The process's engine for a model file on a device; started if there is none.
+    ///
+    /// # Errors
+    /// [`NetworkError`], by what is wrong with the file or the device.
+    pub fn shared(model: &Path, device: Device, precision: Precision) -> Result<Arc<Self>, NetworkError> {
+        // A file that was written anew is another model.
+        let written = [model, &network::sidecar_of(model)].map(|path| path.metadata().and_then(|m| m.modified()).ok());
+        let key = (model.canonicalize().unwrap_or_else(|_| model.into()), written, device, precision);
+        let mut engines = ENGINES.lock().unwrap_or_else(PoisonError::into_inner);
+        let engines = engines.get_or_insert_default();
+        if let Some(engine) = engines.get(&key).and_then(Weak::upgrade) {
+            return Ok(engine);
+        }
+        let network = Network::load(model, device, precision)?;
+        let engine = Arc::new(Self::start(network));
+        engines.retain(|_, engine| engine.strong_count() > 0);
+        engines.insert(key, Arc::downgrade(&engine));
+        Ok(engine)
+    }
+
+    fn start(network: Network) -> Self {
+        let (header, clip, gpu) = (network.header.clone(), network.clip, network.device.is_cuda());
+        let work = Arc::new(Work::default());
+        let queue = work.clone();
+        let worker = thread::spawn(move || {
+            let mut expected = Duration::ZERO;
+            while let Some(batch) = queue.next(expected) {
+                let began = Instant::now();
+                let answers = score_batch(&network, &batch);
+                expected = began.elapsed();
+                for (job, answer) in batch.into_iter().zip(answers) {
+                    (job.reply)(answer);
+                }
+            }
+        });
+        Self { header, clip, gpu, work, worker: Some(worker) }
+    }
+
+    /// A stream of its own: it gets its turn, whatever others wait for.
+    pub fn stream(self: &Arc<Self>, batching: Batching) -> Stream {
+        static STREAMS: AtomicU64 = AtomicU64::new(0);
+        let usual = if self.gpu { 8 } else { 1 };
+        let size = if batching.size == 0 { usual } else { batching.size };
+        let batching = Batching { size, ..batching };
+        Stream { engine: self.clone(), id: STREAMS.fetch_add(1, Ordering::Relaxed), batching }
+    }
+}
+
+/// One that submits to an engine.
+pub struct Stream {
+    pub engine: Arc<Engine>,
+    id: u64,
+    batching: Batching,
+}
+
+impl Stream {
+    /// Hands a clip in ([`Geometry::clip_bytes`] of RGB); `reply` is called for every clip, in order but for [`ScoreError::Shed`]. `due`:
+    /// when the score of a live stream must be there to be of use; `None` for who can wait.
+    pub fn submit(&self, clip: Vec<u8>, request: Request, due: Option<Instant>, reply: Reply) {
+        let Batching { size, timeout } = self.batching;
+        let terms = Terms { stream: self.id, due, form: request.form, batch_size: size, batch_timeout: timeout };
+        let mut state = self.engine.work.lock();
+        state.queue.push(terms, Job { clip, request, reply }, Instant::now());
+        let shed = state.queue.shed();
+        drop(state);
+        self.engine.work.added.notify_all();
+        shed.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Shed)));
+    }
+
+    /// Hands a clip in and waits for its score.
+    ///
+    /// # Errors
+    /// [`ScoreError`]
+    pub fn score(&self, clip: Vec<u8>, request: Request) -> Result<Score, ScoreError> {
+        let (sender, receiver) = mpsc::channel();
+        self.submit(clip, request, None, Box::new(move |result| drop(sender.send(result))));
+        receiver.recv().unwrap_or(Err(ScoreError::Stopped))
+    }
+
+    /// Most segments of a batch.
+    pub fn batch_size(&self) -> usize {
+        self.batching.size
+    }
+
+    /// Segments that who can wait should have under way, so that the engine has the next batch while it is at one.
+    pub fn ahead(&self) -> usize {
+        2 * self.batch_size()
+    }
+}
+
+fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into())).unwrap_or_else(|| "unknown reason".into())
+}
+
+/// An answer for each; what is wrong with one does the others no harm.
+fn score_batch(network: &Network, batch: &[Job]) -> Vec<Result<Score, ScoreError>> {
+    let mut categories = vec![None; batch.len()];
+    let attempt = |jobs: &[Job], categories: &mut [Option<usize>]| {
+        catch_unwind(AssertUnwindSafe(|| score(network, jobs, categories)))
+            .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
+    };
+    match attempt(batch, &mut categories) {
+        Ok(scores) => scores,
+        Err(error) if batch.len() == 1 => vec![Err(error)],
+        Err(_) => {
+            let each = batch.chunks(1).zip(categories.chunks_mut(1));
+            each.flat_map(|(job, category)| attempt(job, category).unwrap_or_else(|error| vec![Err(error)])).collect()
+        }
+    }
+}
+
+/// Forward, category, backward. The categories are kept for another attempt.
+fn score(
+    network: &Network,
+    jobs: &[Job],
+    categories: &mut [Option<usize>],
+) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
+    let began = Instant::now();
+    let torch = |error: tch::TchError| ScoreError::Failed(format!("libtorch failed: {error}"));
+    let clips: Vec<&[u8]> = jobs.iter().map(|job| &*job.clip).collect();
+    let forward = Forward::new(network, &clips).map_err(torch)?;
+    let probabilities = forward.probabilities.clone();
+    for ((job, probabilities), category) in jobs.iter().zip(&probabilities).zip(&mut *categories) {
+        category.get_or_insert_with(|| match &job.request.category {
+            Category::Fixed(category) => *category,
+            Category::Running(mean) => mean.lock().unwrap_or_else(PoisonError::into_inner).add(probabilities),
+        });
+    }
+    let categories: Vec<usize> = categories.iter().copied().flatten().collect();
+    let confidences: Vec<f32> = categories.iter().zip(&probabilities).map(|(&category, p)| p[category]).collect();
+    let maps = forward.maps(&categories, jobs[0].request.form).map_err(torch)?;
+    let frame_scores = importance::frame_scores(&maps).map_err(torch)?;
+    let inference = began.elapsed();
+    let answers = frame_scores.into_iter().enumerate().map(|(number, frame_scores)| {
+        let Request { aggregation, maps: wanted, .. } = jobs[number].request;
+        let score = aggregation.of(&frame_scores);
+        if !score.is_finite() {
+            let reason = "its score is not a finite number; use precision=f32 or another model";
+            return Err(ScoreError::Failed(reason.into()));
+        }
+        let own = || maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
+        let maps = wanted.then(own).transpose()?;
+        let (category, confidence) = (categories[number], confidences[number]);
+        Ok(Score { category, confidence, frame_scores, score, maps, inference })
+    });
+    Ok(answers.collect())
+}
+
+/// Number of the largest value; the first of equals.
+pub fn argmax(values: &[f32]) -> usize {
+    (1..values.len()).fold(0, |best, i| if values[i] > values[best] { i } else { best })
+}

@@ -1,0 +1,249 @@
+//! What waits for the engine: jobs of several streams, which take turns.
+//!
+//! Pure: a job is any `T`, and the time is given. A batch is filled stream by stream, so that none waits for another's backlog. Who can
+//! wait (files) is never refused anything. A live stream has use for a score only until some instant: when the engine falls behind,
+//! each live stream loses its own oldest jobs, and so about every n-th of them, and as many as any other.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use crate::importance::Form;
+
+/// Jobs of a live stream that may wait.
+pub const LIVE: usize = 8;
+
+/// What a job asks of the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Which stream it is of.
+    pub stream: u64,
+    /// When its answer must be there to be of use; `None` if it can wait.
+    pub due: Option<Instant>,
+    /// Only jobs of one form make a batch.
+    pub form: Form,
+    /// Most jobs in a batch with it.
+    pub batch_size: usize,
+    /// How long it may wait for others to fill the batch.
+    pub batch_timeout: Duration,
+}
+
+struct Entry<T> {
+    terms: Terms,
+    since: Instant,
+    job: T,
+}
+
+/// What the engine does next.
+#[derive(Debug, PartialEq)]
+pub enum Turn<T> {
+    /// These together.
+    Batch(Vec<T>),
+    /// Nothing; until that instant, or until something is added.
+    Wait(Option<Instant>),
+}
+
+/// The queue.
+pub struct Queue<T> {
+    /// By whose turn it is; none is empty.
+    streams: VecDeque<VecDeque<Entry<T>>>,
+    /// Given up, not yet taken by [`Self::shed`].
+    shed: Vec<T>,
+}
+
+impl<T> Default for Queue<T> {
+    fn default() -> Self {
+        Self { streams: VecDeque::new(), shed: Vec::new() }
+    }
+}
+
+impl<T> Queue<T> {
+    /// Adds a job. Of a live stream that has [`LIVE`] waiting, the oldest is given up.
+    pub fn push(&mut self, terms: Terms, job: T, now: Instant) {
+        let entry = Entry { terms, since: now, job };
+        let Some(stream) = self.streams.iter_mut().find(|stream| stream[0].terms.stream == terms.stream) else {
+            self.streams.push_back(VecDeque::from([entry]));
+            return;
+        };
+        if terms.due.is_some() && stream.len() >= LIVE {
+            self.shed.extend(stream.pop_front().map(|oldest| oldest.job));
+        }
+        stream.push_back(entry);
+    }
+
+    /// What was given up since the last call.
+    pub fn shed(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.shed)
+    }
+
+    /// Everything that waits.
+    pub fn drain(&mut self) -> Vec<T> {
+        self.streams.drain(..).flatten().map(|entry| entry.job).collect()
+    }
+
+    /// What to do at the instant `now`, if a batch takes about `expected`.
+    pub fn next(&mut self, now: Instant, expected: Duration) -> Turn<T> {
+        for stream in &mut self.streams {
+            // Of no use any more, while a newer one may be. The newest is scored however late: its score is carried on.
+            while stream.len() > 1 && stream[0].terms.due.is_some_and(|due| due < now + expected) {
+                self.shed.extend(stream.pop_front().map(|late| late.job));
+            }
+        }
+        let Some(first) = self.streams.front().map(|stream| stream[0].terms) else { return Turn::Wait(None) };
+        let alike = |stream: &&VecDeque<Entry<T>>| stream[0].terms.form == first.form;
+        let waiting: usize = self.streams.iter().filter(alike).map(VecDeque::len).sum();
+        let until = self.streams[0][0].since + first.batch_timeout;
+        if waiting < first.batch_size && now < until {
+            return Turn::Wait(Some(until));
+        }
+        let mut batch = Vec::new();
+        let mut passed_over = 0;
+        while batch.len() < first.batch_size.max(1) && passed_over < self.streams.len() {
+            let Some(mut stream) = self.streams.pop_front() else { break };
+            if stream[0].terms.form != first.form {
+                passed_over += 1;
+                self.streams.push_back(stream);
+                continue;
+            }
+            passed_over = 0;
+            batch.extend(stream.pop_front().map(|entry| entry.job));
+            if !stream.is_empty() {
+                self.streams.push_back(stream);
+            }
+        }
+        Turn::Batch(batch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    fn file(stream: u64, batch_size: usize) -> Terms {
+        Terms { stream, due: None, form: Form::Weighted, batch_size, batch_timeout: Duration::ZERO }
+    }
+
+    fn batch(queue: &mut Queue<&'static str>, now: Instant) -> Vec<&'static str> {
+        match queue.next(now, Duration::ZERO) {
+            Turn::Batch(jobs) => jobs,
+            Turn::Wait(until) => panic!("waits until {until:?}"),
+        }
+    }
+
+    #[test]
+    fn streams_take_turns_and_each_keeps_its_order() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (stream, job) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1"), (2, "b2")] {
+            queue.push(file(stream, 1), job, now);
+        }
+        let order: Vec<_> = (0..6).flat_map(|_| batch(&mut queue, now)).collect();
+        assert_eq!(order, ["a1", "b1", "c1", "a2", "b2", "a3"]);
+        assert_eq!(queue.next(now, Duration::ZERO), Turn::Wait(None));
+    }
+
+    #[test]
+    fn a_batch_takes_one_of_each_before_a_second_of_any() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (stream, job) in [(1, "a1"), (1, "a2"), (1, "a3"), (2, "b1"), (3, "c1")] {
+            queue.push(file(stream, 4), job, now);
+        }
+        assert_eq!(batch(&mut queue, now), ["a1", "b1", "c1", "a2"]);
+        assert_eq!(batch(&mut queue, now), ["a3"]);
+    }
+
+    #[test]
+    fn forms_do_not_mix_and_none_is_left_behind() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let logit = |stream| Terms { form: Form::Logit, ..file(stream, 8) };
+        queue.push(file(1, 8), "a1", now);
+        queue.push(logit(2), "b1", now);
+        queue.push(logit(2), "b2", now);
+        queue.push(file(3, 8), "c1", now);
+        assert_eq!(batch(&mut queue, now), ["a1", "c1"]);
+        assert_eq!(batch(&mut queue, now), ["b1", "b2"]);
+    }
+
+    #[test]
+    fn a_batch_waits_for_others_as_long_as_it_may() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let patient = |stream| Terms { batch_timeout: 5 * MS, ..file(stream, 2) };
+        queue.push(patient(1), "a1", now);
+        assert_eq!(queue.next(now + MS, Duration::ZERO), Turn::Wait(Some(now + 5 * MS)));
+        queue.push(patient(2), "b1", now + 2 * MS);
+        assert_eq!(batch(&mut queue, now + 2 * MS), ["a1", "b1"]);
+        queue.push(patient(2), "b2", now + 3 * MS);
+        assert_eq!(batch(&mut queue, now + 8 * MS), ["b2"]);
+    }
+
+    #[test]
+    fn a_full_live_stream_loses_its_oldest_and_a_file_nothing() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for job in 0..LIVE + 2 {
+            queue.push(Terms { due: Some(now + 9000 * MS), ..file(1, 1) }, job, now);
+            queue.push(file(2, 1), 100 + job, now);
+        }
+        assert_eq!(queue.shed(), [0, 1]);
+        assert!(queue.shed().is_empty());
+        assert_eq!(queue.drain().len(), LIVE + LIVE + 2);
+    }
+
+    #[test]
+    fn the_newest_is_scored_however_late() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for job in ["a1", "a2", "a3"] {
+            queue.push(Terms { due: Some(now), ..file(1, 1) }, job, now);
+        }
+        assert_eq!(batch(&mut queue, now + MS), ["a3"]);
+        assert_eq!(queue.shed(), ["a1", "a2"]);
+    }
+
+    /// Four live streams and a file, with a device that has time for half of the live ones' segments.
+    #[test]
+    fn overload_is_shared_evenly_among_live_streams_and_over_time() {
+        const PERIOD: u32 = 600;
+        const COST: u32 = 240;
+        const LIVE_STREAMS: u64 = 4;
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let (mut scored, mut shed) = (vec![Vec::new(); 5], vec![Vec::new(); 5]);
+        let mut free = 0;
+        for at in 0..120_000 {
+            let now = start + at * MS;
+            if at % PERIOD == 0 {
+                for stream in 0..LIVE_STREAMS {
+                    queue.push(
+                        Terms { due: Some(now + 1000 * MS), ..file(stream, 1) },
+                        (stream, at / PERIOD, now),
+                        now,
+                    );
+                }
+                if at == 0 {
+                    (0..200).for_each(|job| queue.push(file(LIVE_STREAMS, 1), (LIVE_STREAMS, job, now), now));
+                }
+            }
+            if at >= free
+                && let Turn::Batch(jobs) = queue.next(now, COST * MS)
+            {
+                free = at + COST;
+                for (stream, job, since) in jobs {
+                    assert!(stream == LIVE_STREAMS || now + COST * MS <= since + 1000 * MS + PERIOD * MS);
+                    scored[stream as usize].push(job);
+                }
+            }
+            queue.shed().into_iter().for_each(|(stream, job, _)| shed[stream as usize].push(job));
+        }
+        assert_eq!(scored[4], (0..100).collect::<Vec<_>>());
+        assert!(shed[4].is_empty());
+        for stream in 0..4 {
+            assert!((98..=102).contains(&scored[stream].len()), "{}", scored[stream].len());
+            assert!((97..=102).contains(&shed[stream].len()), "{}", shed[stream].len());
+            // In any ten segments in a row, four to six were scored.
+            for window in 0..190 {
+                let of_ten = scored[stream].iter().filter(|&&job| (window..window + 10).contains(&job)).count();
+                assert!((4..=6).contains(&of_ten), "{of_ten} of ten from {window}");
+            }
+        }
+    }
+}
