@@ -6,7 +6,7 @@ mod common;
 use gstdesumnet::{
     clip::{CROP, FRAMES},
     importance::{Aggregation, Form, Forward},
-    network::{CLIP_BYTES, CONVS, Network},
+    network::{CLIP_BYTES, CONVS, Model, Network, check},
 };
 use tch::{Kind, Tensor};
 
@@ -242,6 +242,19 @@ fn gradient_equals_finite_differences() {
         compared += usize::from(slope != 0.0);
     }
     assert!(compared >= 4, "most gradients compared should not be 0");
+}
+
+#[test]
+fn sixteen_bits_are_told_from_wrong_scores() {
+    let network = |model: Model, kind| Network::new(model, tch::Device::Cpu, kind).unwrap();
+    let exact = network(common::tiny_network(1), Kind::Float);
+    let rounded = check::deviation(&network(common::tiny_network(1), Kind::BFloat16), &exact).unwrap();
+    assert!(rounded > 1e-4 && rounded < check::LARGEST / 2.0, "{rounded}");
+    let mut model = common::tiny_network(1);
+    model.layers[2].weight = model.layers[2].weight.roll([1], [0]);
+    let wrong = check::deviation(&network(model, Kind::Float), &exact).unwrap();
+    assert!(wrong > check::LARGEST, "{wrong}");
+    assert_eq!(check::deviation(&exact, &exact).unwrap(), 0.0);
 }
 
 #[test]

@@ -190,6 +190,26 @@ fn eight_streams_go_on_past_an_engine_that_is_stuck_and_lose_the_same() {
 }
 
 #[test]
+fn live_streams_of_one_interval_take_different_segments() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..16 * 13);
+    let scored = |_| {
+        let mut rig = Rig::live(&info, &[("processing-deadline", "60000000000"), ("interval", "4")]);
+        rig.push(&pictures);
+        let metas = metas(&rig.finish_buffers());
+        let own: Vec<u64> =
+            metas.iter().step_by(16).filter(|meta| meta.flags.is_empty()).map(|meta| meta.segment).collect();
+        // The first of all, and from then on every fourth.
+        assert_eq!(own[0], 0);
+        assert!(own[1..].windows(2).all(|pair| pair[1] - pair[0] == 4) && own.len() >= 4, "{own:?}");
+        own[1] % 4
+    };
+    // Other tests open streams meanwhile.
+    let phases: std::collections::BTreeSet<u64> = (0..12).map(scored).collect();
+    assert!(phases.len() > 1, "{phases:?}");
+}
+
+#[test]
 fn observed_buffers_pass_at_once_on_their_own_thread() {
     let info = usual_info();
     let pictures = pictures(&info, 0..20);

@@ -17,7 +17,7 @@ pub fn measure(streams: usize, interval: u32) -> Report {
     gst::init().expect("GStreamer");
     gstdesumnet::plugin_register_static().expect("the plugin");
     let description = format!(
-        "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=480,framerate=30/1 \
+        "videotestsrc is-live=true pattern=pinwheel ! video/x-raw,width=640,height=480,framerate=30/1 \
          ! desumnet name=score interval={interval} ! fakesink name=sink sync=true"
     );
     let pipelines: Vec<gst::Pipeline> = (0..streams)

@@ -281,6 +281,12 @@ pub struct Stream {
     batching: Batching,
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.engine.work.lock().queue.close(self.id);
+    }
+}
+
 impl Stream {
     /// Hands a clip in ([`Geometry::clip_bytes`] of RGB); `reply` is called for every clip, in order but for [`ScoreError::Shed`]. `due`:
     /// when the score of a live stream must be there to be of use; `None` for who can wait.
@@ -303,6 +309,11 @@ impl Stream {
         let (sender, receiver) = mpsc::channel();
         self.submit(clip, request, None, Box::new(move |result| drop(sender.send(result))));
         receiver.recv().unwrap_or(Err(ScoreError::Stopped))
+    }
+
+    /// Number of the stream, among all of the process.
+    pub fn number(&self) -> u64 {
+        self.id
     }
 
     /// Most segments of a batch.

@@ -44,32 +44,52 @@ pub enum Turn<T> {
     Wait(Option<Instant>),
 }
 
+/// What waits of a stream.
+struct Lane<T> {
+    stream: u64,
+    jobs: VecDeque<Entry<T>>,
+    /// No more are to come.
+    closed: bool,
+}
+
+impl<T> Lane<T> {
+    fn first(&self) -> Option<&Terms> {
+        self.jobs.front().map(|entry| &entry.terms)
+    }
+}
+
 /// The queue.
 pub struct Queue<T> {
-    /// By whose turn it is; none is empty.
-    streams: VecDeque<VecDeque<Entry<T>>>,
+    /// Whoever has had no turn for the longest comes first.
+    lanes: VecDeque<Lane<T>>,
     /// Given up, not yet taken by [`Self::shed`].
     shed: Vec<T>,
 }
 
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { streams: VecDeque::new(), shed: Vec::new() }
+        Self { lanes: VecDeque::new(), shed: Vec::new() }
     }
 }
 
 impl<T> Queue<T> {
     /// Adds a job. Of a live stream that has [`LIVE`] waiting, the oldest is given up.
     pub fn push(&mut self, terms: Terms, job: T, now: Instant) {
-        let entry = Entry { terms, since: now, job };
-        let Some(stream) = self.streams.iter_mut().find(|stream| stream[0].terms.stream == terms.stream) else {
-            self.streams.push_back(VecDeque::from([entry]));
-            return;
-        };
-        if terms.due.is_some() && stream.len() >= LIVE {
-            self.shed.extend(stream.pop_front().map(|oldest| oldest.job));
+        let place = self.lanes.iter().position(|lane| lane.stream == terms.stream).unwrap_or_else(|| {
+            self.lanes.push_back(Lane { stream: terms.stream, jobs: VecDeque::new(), closed: false });
+            self.lanes.len() - 1
+        });
+        let jobs = &mut self.lanes[place].jobs;
+        if terms.due.is_some() && jobs.len() >= LIVE {
+            self.shed.extend(jobs.pop_front().map(|oldest| oldest.job));
         }
-        stream.push_back(entry);
+        jobs.push_back(Entry { terms, since: now, job });
+    }
+
+    /// Nothing more comes of this stream.
+    pub fn close(&mut self, stream: u64) {
+        self.lanes.iter_mut().filter(|lane| lane.stream == stream).for_each(|lane| lane.closed = true);
+        self.lanes.retain(|lane| !lane.closed || !lane.jobs.is_empty());
     }
 
     /// What was given up since the last call.
@@ -79,40 +99,48 @@ impl<T> Queue<T> {
 
     /// Everything that waits.
     pub fn drain(&mut self) -> Vec<T> {
-        self.streams.drain(..).flatten().map(|entry| entry.job).collect()
+        self.lanes.drain(..).flat_map(|lane| lane.jobs).map(|entry| entry.job).collect()
     }
 
     /// What to do at the instant `now`, if a batch takes about `expected`.
     pub fn next(&mut self, now: Instant, expected: Duration) -> Turn<T> {
-        for stream in &mut self.streams {
+        let done = now + expected;
+        for lane in &mut self.lanes {
             // Of no use any more, while a newer one may be. The newest is scored however late: its score is carried on.
-            while stream.len() > 1 && stream[0].terms.due.is_some_and(|due| due < now + expected) {
-                self.shed.extend(stream.pop_front().map(|late| late.job));
+            while lane.jobs.len() > 1 && lane.first().is_some_and(|terms| terms.due.is_some_and(|due| due < done)) {
+                self.shed.extend(lane.jobs.pop_front().map(|late| late.job));
             }
         }
-        let Some(first) = self.streams.front().map(|stream| stream[0].terms) else { return Turn::Wait(None) };
-        let alike = |stream: &&VecDeque<Entry<T>>| stream[0].terms.form == first.form;
-        let waiting: usize = self.streams.iter().filter(alike).map(VecDeque::len).sum();
-        let until = self.streams[0][0].since + first.batch_timeout;
-        if waiting < first.batch_size && now < until {
+        let Some(first) = self.whose_turn(None, done).and_then(|turn| self.lanes[turn].jobs.front()) else {
+            return Turn::Wait(None);
+        };
+        let Terms { form, batch_size, batch_timeout, .. } = first.terms;
+        let until = first.since + batch_timeout;
+        let alike = |lane: &&Lane<T>| lane.first().is_some_and(|terms| terms.form == form);
+        let waiting: usize = self.lanes.iter().filter(alike).map(|lane| lane.jobs.len()).sum();
+        if waiting < batch_size && now < until {
             return Turn::Wait(Some(until));
         }
         let mut batch = Vec::new();
-        let mut passed_over = 0;
-        while batch.len() < first.batch_size.max(1) && passed_over < self.streams.len() {
-            let Some(mut stream) = self.streams.pop_front() else { break };
-            if stream[0].terms.form != first.form {
-                passed_over += 1;
-                self.streams.push_back(stream);
-                continue;
-            }
-            passed_over = 0;
-            batch.extend(stream.pop_front().map(|entry| entry.job));
-            if !stream.is_empty() {
-                self.streams.push_back(stream);
+        while batch.len() < batch_size.max(1)
+            && let Some(turn) = self.whose_turn(Some(form), done)
+            && let Some(mut lane) = self.lanes.remove(turn)
+        {
+            batch.extend(lane.jobs.pop_front().map(|entry| entry.job));
+            if !lane.closed || !lane.jobs.is_empty() {
+                self.lanes.push_back(lane);
             }
         }
         Turn::Batch(batch)
+    }
+
+    /// The lane whose turn it is, of those that want this form. One that is late anyway lets live ones pass that are not: or else, once the
+    /// engine has fallen behind, it would score everything late.
+    fn whose_turn(&self, form: Option<Form>, done: Instant) -> Option<usize> {
+        let terms =
+            || self.lanes.iter().map(|lane| lane.first().filter(|terms| form.is_none_or(|form| terms.form == form)));
+        let hurry = terms().flatten().any(|terms| terms.due.is_some_and(|due| due >= done));
+        terms().position(|terms| terms.is_some_and(|terms| !(hurry && terms.due.is_some_and(|due| due < done))))
     }
 }
 
@@ -152,6 +180,23 @@ mod tests {
         }
         assert_eq!(batch(&mut queue, now), ["a1", "b1", "c1", "a2"]);
         assert_eq!(batch(&mut queue, now), ["a3"]);
+    }
+
+    #[test]
+    fn whoever_had_no_turn_for_the_longest_is_first_and_what_waits_of_a_closed_stream_is_kept() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        queue.push(file(1, 1), "a1", now);
+        queue.push(file(2, 1), "b1", now);
+        assert_eq!(batch(&mut queue, now), ["a1"]);
+        queue.push(file(1, 1), "a2", now);
+        queue.close(1);
+        queue.close(2);
+        queue.push(file(3, 1), "c1", now);
+        let order: Vec<_> = (0..3).flat_map(|_| batch(&mut queue, now)).collect();
+        assert_eq!(order, ["b1", "a2", "c1"]);
+        assert_eq!(queue.lanes.len(), 1);
+        queue.close(3);
+        assert!(queue.lanes.is_empty());
     }
 
     #[test]
@@ -198,6 +243,44 @@ mod tests {
         }
         assert_eq!(batch(&mut queue, now + MS), ["a3"]);
         assert_eq!(queue.shed(), ["a1", "a2"]);
+    }
+
+    #[test]
+    fn who_is_late_anyway_lets_those_pass_who_are_not() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let live = |stream, due: u32| Terms { due: Some(now + due * MS), ..file(stream, 1) };
+        for (terms, job) in [(live(1, 0), "late"), (file(2, 1), "file"), (live(3, 10), "b"), (live(4, 10), "c")] {
+            queue.push(terms, job, now);
+        }
+        let order: Vec<_> = (0..4).flat_map(|_| batch(&mut queue, now + MS)).collect();
+        assert_eq!(order, ["file", "b", "c", "late"]);
+    }
+
+    /// Sixteen live streams, each with a segment every two seconds, four of them at a time, and time for three.
+    #[test]
+    fn an_engine_that_has_fallen_behind_still_scores_in_time_what_it_can() {
+        let (mut queue, start) = (Queue::default(), Instant::now());
+        let (mut free, mut in_time) = (0, vec![0; 16]);
+        for at in 0..100_000u32 {
+            let now = start + at * MS;
+            if at % 500 == 0 {
+                for stream in 0..4 {
+                    let terms = Terms { due: Some(now + 1000 * MS), ..file(u64::from(at / 500 % 4 * 4 + stream), 1) };
+                    queue.push(terms, (terms.stream, now), now);
+                }
+            }
+            if at >= free
+                && let Turn::Batch(jobs) = queue.next(now, 165 * MS)
+            {
+                free = at + 165;
+                for (stream, since) in jobs {
+                    in_time[stream as usize] += usize::from(now + 165 * MS <= since + 1000 * MS);
+                }
+            }
+            queue.shed();
+        }
+        // Of 50 segments each.
+        assert!(in_time.iter().all(|count| (36..=39).contains(count)), "{in_time:?}");
     }
 
     /// Four live streams and a file, with a device that has time for half of the live ones' segments.

@@ -129,7 +129,11 @@ fn load_cuda() -> Result<i64, DeviceError> {
         // The driver first: without it, the 500 MB of the other need not be read.
         let libraries = vec![open("libcuda.so.1")?, open("libtorch_cuda.so")?];
         match tch::Cuda::device_count() {
-            n if n > 0 => Ok((libraries, n)),
+            n if n > 0 => {
+                // Clips have one size: the fastest algorithm for it is looked for once.
+                tch::Cuda::cudnn_set_benchmark(true);
+                Ok((libraries, n))
+            }
             _ => Err(DeviceError::NoCuda("the driver finds no GPU".into())),
         }
     })

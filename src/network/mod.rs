@@ -1,6 +1,7 @@
 //! The network that scores, its weights fixed: DeSumNet from a model file, or a TorchScript module of the user's own.
 //! Training has its own form of DeSumNet, with batch normalisation.
 
+pub mod check;
 mod device;
 pub mod kernels;
 mod layers;
@@ -49,6 +50,11 @@ pub enum NetworkError {
     Script(#[from] ScriptError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(
+        "{precision:?} scores wrongly on this GPU, {:.0} % away from float32: use precision=f32, or another version of NVIDIA's driver",
+        deviation * 100.0
+    )]
+    Inexact { precision: Kind, deviation: f64 },
     #[error("libtorch failed: {}", telling_line(.0))]
     Torch(#[from] TchError),
 }
@@ -84,7 +90,16 @@ impl Network {
             let kind = precision.resolve(device)?;
             // The kernels' float32 is faster than libtorch's bf16 by far, and more exact.
             let kind = if device == tch::Device::Cpu { Kind::Float } else { kind };
-            return Ok(Self::new(Model::load(path)?, device, kind)?);
+            let network = Self::new(Model::load(path)?, device, kind)?;
+            if kind == Kind::Float {
+                return Ok(network);
+            }
+            let exact = Self::new(Model::load(path)?, device, Kind::Float)?;
+            return match check::deviation(&network, &exact)? {
+                deviation if deviation <= check::LARGEST => Ok(network),
+                _ if precision == Precision::Auto => Ok(exact),
+                deviation => Err(NetworkError::Inexact { precision: kind, deviation }),
+            };
         }
         // What others have made may not bear fewer bits; who knows that it does, asks for them.
         let precision = if precision == Precision::Auto { Precision::F32 } else { precision };
@@ -169,7 +184,12 @@ impl Network {
             .iter()
             .map(|clip| Tensor::f_from_data_size(clip, &[1, frames, height, width, 3], Kind::Uint8))
             .collect::<Result<Vec<_>, _>>()?;
-        let pixels = Tensor::f_cat(&clips, 0)?.f_to_device(self.device)?.f_to_kind(self.mean.kind())?;
+        let mut pixels = Tensor::f_cat(&clips, 0)?;
+        if self.device.is_cuda() {
+            // From pinned memory the bytes go over while the processor goes on.
+            pixels = pixels.f_pin_memory(self.device)?.f_to_device_(self.device, Kind::Uint8, true, false)?;
+        }
+        let pixels = pixels.f_to_kind(self.mean.kind())?;
         pixels.f_sub(&self.mean)?.f_div(&self.std)?.f_to_kind(self.kind)?.f_permute([0, 4, 1, 2, 3])
     }
 

@@ -159,7 +159,9 @@ impl Score {
         let live = input.live == Some(true);
         let processing_deadline = self.settings().processing_deadline;
         let mut state = self.shared.lock();
-        if !segment.index.is_multiple_of(input.settings.interval.into()) {
+        // Cameras that were switched on together are not to be scored all at the same time.
+        let phase = if live && segment.index > 0 { input.ready.stream.number() } else { 0 };
+        if !(segment.index + phase).is_multiple_of(input.settings.interval.into()) {
             state.pending.carry(span, Flags::empty());
         } else {
             let due = live.then(|| Instant::now().checked_add(processing_deadline)).flatten();
