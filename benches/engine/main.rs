@@ -3,6 +3,7 @@
 //! Prints the tables of docs/PERFORMANCE.md and writes them to `out/bench.json`. The parts run in processes of their own, so that each
 //! has its own peak of memory.
 
+mod gpu;
 mod live;
 mod network;
 mod pipeline;
@@ -23,6 +24,7 @@ fn main() {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let report = match words[..] {
         ["part", "network"] => network::measure(),
+        ["part", "gpu"] => gpu::measure(),
         ["part", "pipeline", stage, video] => pipeline::measure(stage, Path::new(video)),
         ["part", "live", streams, interval] => {
             live::measure(streams.parse().expect("a number"), interval.parse().expect("a number"))
@@ -48,13 +50,14 @@ fn whole() {
     let mut report = Report::new();
     report.insert("machine".into(), machine().into());
     report.extend(part(&["network"]));
+    report.extend(part(&["gpu"]));
     report.insert("pipelines".into(), pipeline::all(&out).into());
     report.extend(live::all());
     let path = out.join("bench.json");
     let text = serde_json::to_string_pretty(&report).expect("plain values");
     std::fs::write(&path, text + "\n").unwrap_or_else(|error| panic!("{} can't be written: {error}", path.display()));
     let mut tables = format!("{}\n\n", machine());
-    for table in [network::table(&report), pipeline::table(&report), live::table(&report)] {
+    for table in [network::table(&report), gpu::table(&report), pipeline::table(&report), live::table(&report)] {
         let _ = writeln!(tables, "{table}");
     }
     println!("{tables}");

@@ -1,6 +1,10 @@
 //! One segment, forward and backward: the engine beside what libtorch does with the same network, and beside the dense limit.
 
-use std::{hint::black_box, path::Path, sync::Arc, time::Instant};
+use std::{
+    hint::black_box,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use gstdesumnet::{
     clip::{FRAMES, Geometry, Scaler},
@@ -32,22 +36,25 @@ pub fn flop_of_a_segment() -> f64 {
     (2 * 2 * products) as f64
 }
 
-fn clips(count: usize) -> Vec<Vec<u8>> {
+pub fn clips(count: usize) -> Vec<Vec<u8>> {
     (0..count).map(|seed| (0..CLIP_BYTES).map(|i| ((i + seed) * 31 % 251) as u8).collect()).collect()
 }
 
 /// What is measured, and what it is called.
-type Way<'a> = (&'static str, Box<dyn FnMut() + 'a>);
+pub type Way<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 /// What libtorch does by itself: its graph, forward and back.
-fn autograd(network: &Network, clip: &[u8]) {
-    let input = network.input(&[clip]).expect("a clip").set_requires_grad(true);
+pub fn autograd(network: &Network, clips: &[Vec<u8>]) {
+    let clips: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
+    let input = network.input(&clips).expect("clips").set_requires_grad(true);
     let logits = network.logits(&input).expect("memory for a pass");
     let score = logits.softmax(-1, logits.kind()).select(1, 0).sum(logits.kind());
-    let _ = black_box(input_gradient(&score, &input, false).expect("memory for a pass").abs().amax([1], false));
+    let map = input_gradient(&score, &input, false).expect("memory for a pass").abs().amax([1], false);
+    // A GPU is done when the result is here.
+    black_box(f64::try_from(map.sum(Kind::Float)).expect("a number"));
 }
 
-fn engine(stream: &Stream, clips: &[Vec<u8>]) {
+pub fn engine(stream: &Stream, clips: &[Vec<u8>]) {
     let (sender, answers) = std::sync::mpsc::channel();
     let request =
         Request { category: Category::Fixed(0), form: Form::Weighted, aggregation: Aggregation::Mean, maps: false };
@@ -64,10 +71,48 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn product(kind: Kind) -> impl FnMut() {
-    let matrix = || Tensor::rand([SIDE, SIDE], (Kind::Float, tch::Device::Cpu)).to_kind(kind);
+/// Every way's median time, ms, over [`ROUNDS`] in turns.
+pub fn medians(mut ways: Vec<Way>) -> Vec<(&'static str, f64)> {
+    let mut times = vec![Vec::new(); ways.len()];
+    for round in 0..=ROUNDS {
+        for ((_, way), times) in ways.iter_mut().zip(&mut times) {
+            let began = Instant::now();
+            way();
+            // The first time, memory and threads are got.
+            if round > 0 {
+                times.push(began.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    ways.iter().map(|way| way.0).zip(times.into_iter().map(median)).collect()
+}
+
+/// A product of two matrices.
+pub fn product(kind: Kind, device: tch::Device, side: i64) -> impl FnMut() {
+    let matrix = || Tensor::rand([side, side], (Kind::Float, device)).to_kind(kind);
     let (a, b) = (matrix(), matrix());
-    move || drop(black_box(a.matmul(&b)))
+    move || {
+        black_box(f64::try_from(a.matmul(&b).get(0).get(0)).expect("a number"));
+    }
+}
+
+/// GFLOP/s of a product that takes so many ms.
+pub fn rate_of(side: i64, ms: f64) -> f64 {
+    2.0 * (side as f64).powi(3) / ms / 1e6
+}
+
+/// The model of the tree.
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models/desumnet.safetensors")
+}
+
+pub fn network(device: tch::Device, kind: Kind) -> Network {
+    Network::new(Model::load(&path()).expect("the model of the tree"), device, kind).expect("memory for the model")
+}
+
+pub fn stream(device: Device, precision: Precision, size: usize) -> Stream {
+    let engine = Engine::shared(&path(), device, precision).expect("the model of the tree");
+    engine.stream(Batching { size, ..Batching::default() })
 }
 
 /// Time of one frame's preparing, ms: scaled, as the element does it.
@@ -85,47 +130,26 @@ fn preparing(width: u32, height: u32) -> f64 {
 
 pub fn measure() -> Report {
     gst::init().expect("GStreamer");
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("models/desumnet.safetensors");
-    let model = || Model::load(&path).expect("the model of the tree");
-    let network = |kind| Network::new(model(), tch::Device::Cpu, kind).expect("memory for the model");
-    let shared = |precision, size| {
-        let engine: Arc<Engine> = Engine::shared(&path, Device::Cpu, precision).expect("the model of the tree");
-        engine.stream(Batching { size, ..Batching::default() })
-    };
-    let (f32_network, bf16_network) = (network(Kind::Float), network(Kind::BFloat16));
+    let cpu = tch::Device::Cpu;
+    let (f32_network, bf16_network) = (network(cpu, Kind::Float), network(cpu, Kind::BFloat16));
     let (one, four) = (clips(1), clips(4));
-    let [f32_one, bf16_one] = [Precision::F32, Precision::Bf16].map(|precision| shared(precision, 1));
-    let f32_four = shared(Precision::F32, 4);
-    let (mut bf16_product, mut f32_product) = (product(Kind::BFloat16), product(Kind::Float));
-    let mut ways: [Way; 7] = [
-        ("matmul_bf16", Box::new(&mut bf16_product)),
-        ("matmul_f32", Box::new(&mut f32_product)),
-        ("autograd_f32_ms", Box::new(|| autograd(&f32_network, &one[0]))),
-        ("autograd_bf16_ms", Box::new(|| autograd(&bf16_network, &one[0]))),
+    let [f32_one, bf16_one] = [Precision::F32, Precision::Bf16].map(|precision| stream(Device::Cpu, precision, 1));
+    let f32_four = stream(Device::Cpu, Precision::F32, 4);
+    let [bf16_product, f32_product] = [Kind::BFloat16, Kind::Float].map(|kind| product(kind, cpu, SIDE));
+    let ways: Vec<Way> = vec![
+        ("matmul_bf16", Box::new(bf16_product)),
+        ("matmul_f32", Box::new(f32_product)),
+        ("autograd_f32_ms", Box::new(|| autograd(&f32_network, &one))),
+        ("autograd_bf16_ms", Box::new(|| autograd(&bf16_network, &one))),
         ("engine_f32_ms", Box::new(|| engine(&f32_one, &one))),
         ("engine_bf16_ms", Box::new(|| engine(&bf16_one, &one))),
         ("engine_f32_4_clips_ms", Box::new(|| engine(&f32_four, &four))),
     ];
-    let mut times = vec![Vec::new(); ways.len()];
-    for round in 0..=ROUNDS {
-        for ((_, way), times) in ways.iter_mut().zip(&mut times) {
-            let began = Instant::now();
-            way();
-            // The first time, memory and threads are got.
-            if round > 0 {
-                times.push(began.elapsed().as_secs_f64() * 1e3);
-            }
-        }
-    }
-    let names = ways.each_ref().map(|way| way.0);
-    drop(ways);
     let mut report = Report::new();
-    for (name, times) in names.into_iter().zip(times) {
-        let ms = median(times);
-        let rate = 2.0 * (SIDE as f64).powi(3) / ms / 1e6;
+    for (name, ms) in medians(ways) {
         report.extend([match name {
-            "matmul_bf16" => entry("matmul_bf16_gflops", rate),
-            "matmul_f32" => entry("matmul_f32_gflops", rate),
+            "matmul_bf16" => entry("matmul_bf16_gflops", rate_of(SIDE, ms)),
+            "matmul_f32" => entry("matmul_f32_gflops", rate_of(SIDE, ms)),
             _ => entry(name, ms),
         }]);
     }
