@@ -19,6 +19,7 @@ pub mod engine;
 pub mod evaluation;
 pub mod frame_rate;
 pub mod importance;
+pub mod manual;
 pub mod maps;
 pub mod meta;
 pub mod models;

@@ -12,16 +12,17 @@ mod localise;
 mod pretrain;
 mod train;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
+use gstdesumnet::manual;
 
 /// Trains DeSumNet models for the GStreamer element `desumnet`
 ///
 /// The paper's way (ICCV 2017, section 4): `pretrain` on any labelled videos, `finetune` on the categories that matter, `adapt`
 /// with untrimmed web videos of them. Defaults are the paper's values.
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "desumnet-train", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -38,6 +39,12 @@ enum Verb {
     Adapt(adapt::Args),
     Accuracy(accuracy::Args),
     Import(import::Args),
+    /// Writes man pages and shell completions, for packages
+    #[command(hide = true)]
+    Manual {
+        /// As /usr/share
+        share: PathBuf,
+    },
 }
 
 /// Makes freed memory stay with the process. Training allocates the same hundreds of megabytes at every step; returned to
@@ -53,11 +60,10 @@ fn keep_memory() {
     }
 }
 
-fn cli() -> Result<Cli, clap::Error> {
-    let command = Cli::command()
+fn command() -> Command {
+    Cli::command()
         .mut_subcommand("finetune", |c| train::with_defaults(c, &finetune::DEFAULTS))
-        .mut_subcommand("adapt", |c| train::with_defaults(c, &adapt::DEFAULTS));
-    Cli::from_arg_matches(&command.get_matches())
+        .mut_subcommand("adapt", |c| train::with_defaults(c, &adapt::DEFAULTS))
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
@@ -72,12 +78,13 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         #[cfg(feature = "evaluation")]
         Verb::Evaluate(args) => evaluate::run(args),
         Verb::Import(args) => import::run(args),
+        Verb::Manual { share } => Ok(manual::write(command(), share)?),
     }
 }
 
 fn main() -> ExitCode {
     keep_memory();
-    let cli = cli().unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

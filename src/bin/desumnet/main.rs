@@ -9,14 +9,14 @@ mod skim;
 mod summarise;
 mod timelapse;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
-use gstdesumnet::whole_file;
+use clap::{CommandFactory, Parser, Subcommand};
+use gstdesumnet::{manual, whole_file};
 
 /// Scores how much every moment of a video matters, and makes skims and time-lapses of it
 #[derive(Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "desumnet", version, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -27,6 +27,12 @@ enum Verb {
     Score(score::Args),
     Skim(skim::Args),
     Timelapse(timelapse::Args),
+    /// Writes man pages and shell completions, for packages
+    #[command(hide = true)]
+    Manual {
+        /// As /usr/share
+        share: PathBuf,
+    },
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
@@ -41,6 +47,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         Verb::Score(args) => score::run(args),
         Verb::Skim(args) => skim::run(args),
         Verb::Timelapse(args) => timelapse::run(args),
+        Verb::Manual { share } => Ok(manual::write(Cli::command(), share)?),
     }
 }
 

@@ -1,5 +1,5 @@
-//! The meta and the messages as Python sees them: runs `examples/read_meta.py` in a process of its own, with the plugin
-//! that cargo built.
+//! The meta and the messages as Python and C see them: runs `examples/read_meta.py` and `examples/read_meta.c` in processes of their
+//! own, with the plugin that cargo built.
 
 mod common;
 
@@ -10,8 +10,8 @@ use std::{
 
 use gst::prelude::*;
 
-/// Runs Python with these arguments: what it printed, or what it complained of.
-fn python(folder: &Path, interpreter: &str, args: &[&str]) -> Result<String, String> {
+/// Runs a program with these arguments: what it printed, or what it complained of.
+fn run(folder: &Path, program: &str, args: &[&str]) -> Result<String, String> {
     let plugins = folder.join("plugins");
     if !plugins.is_dir() {
         // `cargo test` builds the plugin beside the tests only: that in target/<profile> is of the last `cargo build`.
@@ -19,7 +19,7 @@ fn python(folder: &Path, interpreter: &str, args: &[&str]) -> Result<String, Str
         std::fs::create_dir(&plugins).unwrap();
         std::os::unix::fs::symlink(plugin, plugins.join("libgstdesumnet.so")).unwrap();
     }
-    let output = Command::new(interpreter)
+    let output = Command::new(program)
         .args(args)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env("GST_PLUGIN_PATH", plugins)
@@ -34,14 +34,13 @@ fn python(folder: &Path, interpreter: &str, args: &[&str]) -> Result<String, Str
 /// The lines that the example prints.
 fn example(folder: &Path, args: &[&str]) -> Result<Vec<String>, String> {
     // Another Python than the system's often lacks the bindings.
-    let has_gi = |interpreter: &&str| {
-        python(folder, interpreter, &["-c", "from gi.repository import Gst; Gst.ValueArray"]).is_ok()
-    };
+    let has_gi =
+        |interpreter: &&str| run(folder, interpreter, &["-c", "from gi.repository import Gst; Gst.ValueArray"]).is_ok();
     let interpreter = ["/usr/bin/python3", "python3"].into_iter().find(has_gi);
     let interpreter = interpreter.expect("no Python with GStreamer: `make setup` installs python3-gst-1.0");
     let model = common::tiny_model(folder);
     let fixed = ["examples/read_meta.py", "--model", model.to_str().unwrap(), "--category", "sailing"];
-    Ok(python(folder, interpreter, &[&fixed[..], args].concat())?.lines().map(String::from).collect())
+    Ok(run(folder, interpreter, &[&fixed[..], args].concat())?.lines().map(String::from).collect())
 }
 
 /// A file of 36 frames, 25 a second: two segments and a quarter.
@@ -102,6 +101,31 @@ fn python_reads_every_frame_and_segment_of_a_file() {
     assert_eq!(lines.iter().map(|line| steady(line)).collect::<Vec<_>>(), expected());
     // Nothing was there to rank the first segment among.
     assert!(lines[0].contains(" importance 0.500 "), "{}", lines[0]);
+}
+
+#[test]
+fn c_reads_every_frame_and_segment_of_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("read_meta");
+    let program = program.to_str().unwrap();
+    let flags =
+        run(folder.path(), "pkg-config", &["--cflags", "--libs", "gstreamer-1.0", "gstreamer-app-1.0"]).unwrap();
+    let fixed = ["-Wall", "-Wextra", "-Werror", "examples/read_meta.c", "-o", program];
+    run(folder.path(), "cc", &fixed.into_iter().chain(flags.split_whitespace()).collect::<Vec<_>>()).unwrap();
+    let model = common::tiny_model(folder.path());
+    let args = [clip(folder.path()), model].map(|path| path.to_str().unwrap().to_string());
+    let lines = run(folder.path(), program, &args.each_ref().map(String::as_str)).unwrap();
+    let mut expected = Vec::new();
+    for (segment, frames) in [(0, 16), (1, 16), (2, 4)] {
+        expected.push(format!("segment {segment} score"));
+        expected.extend((0..frames).map(|frame| {
+            let at = f64::from(segment * 16 + frame) * 0.04;
+            format!("frame {at:.3} segment {segment} [{frame}] importance score")
+        }));
+    }
+    // The category is whichever leads: the model's weights are random.
+    let lines = lines.lines().map(|line| steady(line.split(" category").next().unwrap()));
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
 #[test]
