@@ -11,6 +11,8 @@
 //!
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
+#[cfg(feature = "v1_24")]
+pub mod analytics;
 pub mod clip;
 pub mod cut;
 pub mod decode;

@@ -125,6 +125,12 @@ impl Score {
         if let Err(error) = map.and_then(|map| map.map_or(Ok(()), |map| map.add(fields))) {
             gst::error!(CAT, imp = self, "{error}");
         }
+        #[cfg(feature = "v1_24")]
+        if let Some(category) = outcome.category
+            && let Err(error) = crate::analytics::add(fields, &engine.header.categories[category], outcome.confidence)
+        {
+            gst::error!(CAT, imp = self, "{error}");
+        }
         self.srcpad.push(buffer)
     }
 
