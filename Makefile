@@ -17,6 +17,7 @@ demo: setup
 	target/release/examples/demo $(if $(VIDEO),"$(VIDEO)")
 
 test: setup check
+	@tools/setup --tests
 	cargo test
 
 check: setup

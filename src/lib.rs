@@ -37,6 +37,8 @@ pub mod shots;
 pub mod stills;
 pub mod summary;
 pub mod training;
+#[cfg(feature = "watch")]
+pub mod watch;
 pub mod whole_file;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

@@ -17,5 +17,6 @@ pub mod quantile;
 pub mod samples;
 pub mod shot_scores;
 pub mod stretch;
+pub mod threshold;
 pub mod timelapse;
 pub mod timeline;

@@ -2,8 +2,12 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod camera;
 pub mod labelled;
+pub mod scorer;
 pub mod scoring;
+#[cfg(feature = "watch")]
+pub mod watching;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,8 @@ mod scoring;
 mod skim;
 mod summarise;
 mod timelapse;
+#[cfg(feature = "watch")]
+mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -27,6 +29,8 @@ enum Verb {
     Score(score::Args),
     Skim(skim::Args),
     Timelapse(timelapse::Args),
+    #[cfg(feature = "watch")]
+    Watch(Box<watch::Args>),
     /// Writes man pages and shell completions, for packages
     #[command(hide = true)]
     Manual {
@@ -38,8 +42,12 @@ enum Verb {
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     gst::init()?;
     gstdesumnet::plugin_register_static()?;
-    // Ctrl-C, or an end by the system: no half file stays.
+    // Ctrl-C, or an end by the system: no half file stays. What is watched is finished first, unless it comes twice.
     ctrlc::set_handler(|| {
+        #[cfg(feature = "watch")]
+        if watch::stop() {
+            return;
+        }
         whole_file::discard();
         std::process::exit(130);
     })?;
@@ -47,6 +55,8 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         Verb::Score(args) => score::run(args),
         Verb::Skim(args) => skim::run(args),
         Verb::Timelapse(args) => timelapse::run(args),
+        #[cfg(feature = "watch")]
+        Verb::Watch(args) => watch::run(args),
         Verb::Manual { share } => Ok(manual::write(Cli::command(), share)?),
     }
 }

@@ -14,7 +14,7 @@ use gstdesumnet::{offline::VideoScores, report::document};
 use crate::{
     inputs::{Inputs, StdoutFormat, stem},
     reports::{Kind, Reports},
-    scoring::Scoring,
+    scoring::Cached,
 };
 
 /// Scores every segment of a video, for the category that it most likely belongs to or for a given one
@@ -29,7 +29,7 @@ pub struct Args {
     #[arg(long, value_parser = kinds(), value_delimiter = ',', value_name = "KIND,..")]
     report: Vec<Kind>,
     #[command(flatten)]
-    scoring: Scoring,
+    scoring: Cached,
 }
 
 /// The reports that tell more than a skim's cuts.

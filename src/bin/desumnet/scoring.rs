@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+#[cfg(feature = "watch")]
+use gstdesumnet::engine::{Category, Engine};
 use gstdesumnet::{
     importance::{Aggregation, Form},
     models,
@@ -42,9 +44,6 @@ pub struct Scoring {
     /// Score every n-th segment; those between have the scores of the one before
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
-    /// Score anew, and keep no scores for the next time
-    #[arg(long)]
-    no_cache: bool,
 }
 
 impl Scoring {
@@ -64,9 +63,41 @@ impl Scoring {
         })
     }
 
+    /// The element that scores so and posts a message per segment. What is wrong with the settings is found out here.
+    #[cfg(feature = "watch")]
+    pub fn element(&self) -> Result<gst::Element, Box<dyn Error>> {
+        let options = self.options()?;
+        let engine = Engine::shared(&options.model, options.device, options.precision)?;
+        Category::named(&options.category, &engine.header.categories)?;
+        let element = gst::ElementFactory::make("desumnet")
+            .property("model", options.model.to_str().ok_or("the model's path is not UTF-8: rename it")?)
+            .property("device", options.device.to_string())
+            .property("precision", options.precision)
+            .property("category", options.category)
+            .property("importance", options.form)
+            .property("aggregation", options.aggregation)
+            .property("frame-stride", self.frame_stride)
+            .property("interval", u32::try_from(self.interval)?)
+            .property_from_str("mode", "observe")
+            .build()?;
+        Ok(element)
+    }
+}
+
+/// What is scored once and kept.
+#[derive(clap::Args)]
+pub struct Cached {
+    #[command(flatten)]
+    scoring: Scoring,
+    /// Score anew, and keep no scores for the next time
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl Cached {
     /// The video's scores, from the cache where they are there.
     pub fn scores(&self, video: &str) -> Result<VideoScores, Box<dyn Error>> {
-        let options = self.options()?;
+        let options = self.scoring.options()?;
         let path = Path::new(video);
         // What can't be read through for a key is scored all the same, or says why it can't be.
         let key = (!self.no_cache && path.is_file()).then(|| Key::new(path, &options).ok()).flatten();

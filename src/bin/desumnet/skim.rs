@@ -20,7 +20,7 @@ use crate::{
     inputs::Inputs,
     length::{length, ratio, room},
     reports::{Kind, Reports},
-    scoring::Scoring,
+    scoring::Cached,
     summarise::{How, Output},
 };
 
@@ -67,7 +67,7 @@ pub struct Args {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    scoring: Scoring,
+    scoring: Cached,
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::{
     inputs::{Inputs, StdoutFormat, stem},
-    scoring::{MS, Scoring, bar},
+    scoring::{Cached, MS, bar},
 };
 
 #[derive(clap::Args)]
@@ -54,7 +54,7 @@ impl Output {
         &self,
         verb: &str,
         inputs: &Inputs,
-        scoring: &Scoring,
+        scoring: &Cached,
         how: How,
         choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
         then: impl Fn(&Summarised) -> Result<(), Box<dyn Error>>,

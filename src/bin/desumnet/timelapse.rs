@@ -14,7 +14,7 @@ use gstdesumnet::{
 use crate::{
     inputs::Inputs,
     length::{length, room},
-    scoring::Scoring,
+    scoring::Cached,
     summarise::{How, Output},
 };
 
@@ -62,7 +62,7 @@ pub struct Args {
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
-    scoring: Scoring,
+    scoring: Cached,
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {

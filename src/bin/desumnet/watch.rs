@@ -1,0 +1,203 @@
+//! `desumnet watch`: the moments that mattered, of live cameras.
+
+use std::{
+    collections::BTreeSet,
+    error::Error,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use gst::prelude::*;
+use gstdesumnet::{
+    summary::{
+        online::{self, Online},
+        threshold::{self, Threshold},
+    },
+    watch::{
+        camera::{Camera, Decide},
+        cameras::{Cameras, named},
+        clips::Desk,
+        complaints::Say,
+        events::{Outlet, Target},
+        folder::Folder,
+        keep::Keep,
+        metrics::{Address, Counts, Endpoint, Metrics},
+        ring::Limits,
+        source::Stop,
+    },
+};
+
+use crate::{
+    length::{length, ratio},
+    scoring::Scoring,
+};
+
+/// Share of the time that is kept, unless the user says otherwise.
+const RATIO: f64 = 0.05;
+/// Time whose share is kept: a day.
+const WINDOW: Duration = Duration::from_secs(86_400);
+/// How long a moment waits for what comes after it, where a share is kept.
+const LOOK_AHEAD: Duration = Duration::from_secs(10);
+/// How late a score may come for its moment to be there yet.
+const SCORED_LATE: Duration = Duration::from_secs(30);
+/// Bytes of a camera's streams that may wait to be decided on: half a minute of 30 Mbit/s.
+const WAITING: usize = 128 << 20;
+
+/// What is being watched, for a signal to end.
+static WATCHED: Mutex<Vec<Stop>> = Mutex::new(Vec::new());
+
+/// Watches live cameras and leaves the moments that mattered as clips
+///
+/// The streams are kept as the cameras send them, never encoded anew. Runs until Ctrl-C or a signal, and then finishes its clips.
+#[derive(clap::Args)]
+pub struct Args {
+    /// Cameras: rtsp://, srt://, http(s):// (HLS), v4l2:// or test:, or @FILE with one a line
+    #[arg(required = true, value_name = "[NAME=]URI")]
+    cameras: Vec<String>,
+    /// Folder for the clips
+    #[arg(long, value_name = "DIR")]
+    clips: PathBuf,
+    /// Share of the day that may be kept: 2% or 0.02 [default: 5%]
+    #[arg(long, value_parser = ratio, conflicts_with = "threshold")]
+    ratio: Option<f64>,
+    /// Keep whatever scores as high, however much that is
+    #[arg(long)]
+    threshold: Option<f64>,
+    /// Kept of what comes before a moment
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    pre_roll: Duration,
+    /// Kept of what comes after a moment
+    #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
+    post_roll: Duration,
+    /// Shortest clip
+    #[arg(long, default_value = "5s", value_parser = length)]
+    min: Duration,
+    /// Longest clip
+    #[arg(long, default_value = "60s", value_parser = length)]
+    max: Duration,
+    /// Clips that stay: the newest up to a size (50GB) or an age (30d) [default: all]
+    #[arg(long)]
+    keep: Option<Keep>,
+    /// Where events go: json:FILE, json:-, mqtt://HOST/TOPIC, http://... or https://...; may be given several times
+    #[arg(long, value_name = "WHERE")]
+    events: Vec<Target>,
+    /// Serve numbers for Prometheus at this port of loopback, or at ADDRESS:PORT
+    #[arg(long, value_name = "PORT")]
+    metrics: Option<Address>,
+    #[command(flatten)]
+    scoring: Scoring,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if args.max < args.min {
+        return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
+    }
+    let say: Say = Arc::new(|text| eprintln!("{text}"));
+    let folder = Arc::new(Folder::open(&args.clips)?);
+    let open = |target: &Target| Outlet::open(target.clone(), say.clone());
+    let outlets = Arc::new(args.events.iter().map(open).collect::<Result<Vec<_>, _>>()?);
+    let (mut cameras, mut taken) = (Vec::new(), BTreeSet::new());
+    let mut metrics = Metrics { cameras: Vec::new(), lost: outlets.iter().map(Outlet::lost).collect() };
+    for camera in args.listed()? {
+        let (name, uri) = named(&camera, &mut taken);
+        let counts = Arc::new(Counts::default());
+        metrics.cameras.push((name.clone(), counts.clone()));
+        let desk = Desk {
+            camera: name,
+            limits: Limits { time: (LOOK_AHEAD + args.pre_roll + SCORED_LATE).as_nanos() as u64, bytes: WAITING },
+            longest: args.max.as_nanos() as u64,
+            folder: folder.clone(),
+            keep: args.keep,
+            outlets: outlets.clone(),
+            counts,
+            say: say.clone(),
+        };
+        cameras.push(Camera::new(&uri, &args.scorer()?, args.decider(), desk)?);
+    }
+    let _endpoint = args.metrics.map(|address| Endpoint::open(address, metrics)).transpose()?;
+    let (all, mut watched) = (cameras.len(), Cameras::default());
+    cameras.into_iter().for_each(|camera| watched.watch(camera, say.clone()));
+    watched_now().extend(watched.stop_handles());
+    match watched.wait() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} of {all} cameras could not be watched").into()),
+    }
+}
+
+/// Ends what is being watched; false if nothing is, or it was ended before.
+pub fn stop() -> bool {
+    let stops = std::mem::take(&mut *watched_now());
+    stops.iter().for_each(Stop::stop);
+    !stops.is_empty()
+}
+
+fn watched_now() -> std::sync::MutexGuard<'static, Vec<Stop>> {
+    WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Args {
+    /// The cameras, those of files too: what a password is in need not be on the command line.
+    fn listed(&self) -> Result<Vec<String>, Box<dyn Error>> {
+        let mut cameras = Vec::new();
+        for camera in &self.cameras {
+            match camera.strip_prefix('@') {
+                Some(path) => cameras.extend(lines(Path::new(path))?),
+                None => cameras.push(camera.clone()),
+            }
+        }
+        Ok(cameras)
+    }
+
+    /// What scores a camera's pictures.
+    fn scorer(&self) -> Result<gst::Element, Box<dyn Error>> {
+        let bin = gst::Bin::new();
+        let score = self.scoring.element()?;
+        let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
+        bin.add_many([&score, &sink])?;
+        score.link(&sink)?;
+        let pad = score.static_pad("sink").ok_or("desumnet has no sink pad")?;
+        bin.add_pad(&gst::GhostPad::with_target(&pad)?)?;
+        Ok(bin.upcast())
+    }
+
+    fn decider(&self) -> Box<dyn Decide> {
+        let ns = |time: Duration| time.as_nanos() as u64;
+        let (pre_roll, post_roll, min_clip) = (ns(self.pre_roll), ns(self.post_roll), ns(self.min));
+        match self.threshold {
+            Some(score) => Box::new(Threshold::new(threshold::Settings { score, min_clip, pre_roll, post_roll })),
+            None => Box::new(Online::new(online::Settings {
+                ratio: self.ratio.unwrap_or(RATIO),
+                window: ns(WINDOW),
+                look_ahead: ns(LOOK_AHEAD),
+                min_clip,
+                max_clip: ns(self.max),
+                pre_roll,
+                post_roll,
+                ..Default::default()
+            })),
+        }
+    }
+}
+
+/// A camera a line; what begins with `#` is none.
+fn lines(path: &Path) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|e| format!("{}: {e}; give a file with a camera a line", path.display()))?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    Ok(lines.map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cameras_are_listed_in_files() {
+        let temporary = tempfile::tempdir().unwrap();
+        let path = temporary.path().join("cameras");
+        std::fs::write(&path, "# outside\nyard=rtsp://u:p@cam/live\n\n  rtsp://cam2/live\n").unwrap();
+        assert_eq!(lines(&path).unwrap(), ["yard=rtsp://u:p@cam/live", "rtsp://cam2/live"]);
+        assert!(lines(&temporary.path().join("none")).unwrap_err().ends_with("give a file with a camera a line"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Clips as files: what is in them, while they grow, and after a crash.
+
+mod common;
+
+use std::{
+    io::Write,
+    os::unix::process::ExitStatusExt,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use common::watching::{Rendered, decode, hashes, probe, render, try_probe, wait_for};
+use gstdesumnet::watch::{recorder::Recorder, thumbnail};
+
+const PLAIN: &str =
+    "x264enc speed-preset=ultrafast threads=1 key-int-max=25 ! h264parse ! video/x-h264,stream-format=avc";
+const REORDERED: &str = "x264enc speed-preset=ultrafast threads=1 key-int-max=25 bframes=2 b-adapt=false ! h264parse \
+                         ! video/x-h264,stream-format=avc";
+const H265: &str = "x265enc speed-preset=ultrafast key-int-max=25 option-string=pools=1:log-level=none ! h265parse \
+                    ! video/x-h265,stream-format=hvc1";
+const LATE: u64 = 300_000_000;
+
+fn caps(rendered: &Rendered) -> Vec<gst::Caps> {
+    [&rendered.video, &rendered.sound].map(|packets| packets[0].data.caps_owned().unwrap()).to_vec()
+}
+
+fn record(path: &Path, rendered: &Rendered) {
+    let mut recorder = Recorder::begin(path, &caps(rendered), rendered.video[0].time).unwrap();
+    recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
+    recorder.finish().unwrap();
+}
+
+#[test]
+fn packets_are_the_cameras_and_sound_is_in_step() {
+    for encoder in [PLAIN, REORDERED, H265] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mp4");
+        let rendered = render(encoder, 75, LATE);
+        record(&path, &rendered);
+        let (video, sound) = (probe(&path, "v"), probe(&path, "a"));
+        assert_eq!(video.iter().map(|p| p.hash.clone()).collect::<Vec<_>>(), hashes(&rendered.video), "{encoder}");
+        assert_eq!(sound.iter().map(|p| p.hash.clone()).collect::<Vec<_>>(), hashes(&rendered.sound), "{encoder}");
+        assert!(video[0].key);
+        assert_eq!(decode(&path), 75);
+        let start = rendered.video[0].time;
+        let first = video[0].pts;
+        for (packet, probed) in rendered.video.iter().zip(&video) {
+            let expected = (packet.time - start) as f64 / 1e9;
+            assert!((probed.pts - first - expected).abs() < 1e-4, "{encoder}: {} for {expected}", probed.pts);
+        }
+        // The first one reaches from the beginning to where the second belongs.
+        for (packet, probed) in rendered.sound.iter().zip(&sound).skip(1) {
+            let (late, expected) = (probed.pts - first, (packet.time - start) as f64 / 1e9);
+            assert!((late - expected).abs() < 1e-4, "{encoder}: sound after {late}, not {expected}");
+        }
+        assert_eq!(sound[0].pts, 0.0);
+    }
+}
+
+/// The other side of the test below.
+#[test]
+fn child_that_is_killed() {
+    let Some(path) = std::env::var_os("DESUMNET_TEST_CLIP") else { return };
+    let rendered = render(REORDERED, 200, LATE);
+    let mut recorder = Recorder::begin(Path::new(&path), &caps(&rendered), rendered.video[0].time).unwrap();
+    let sound = rendered.sound.iter().filter(|packet| packet.time < 6_000_000_000).cloned().collect();
+    recorder.push(vec![rendered.video[..150].to_vec(), sound]).unwrap();
+    std::io::stdout().write_all(b"pushed\n").unwrap();
+    std::thread::park();
+}
+
+#[test]
+fn what_a_kill_leaves_plays_to_within_a_fragment() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child_that_is_killed", "--nocapture"])
+        .env("DESUMNET_TEST_CLIP", &path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Six seconds were pushed: all but the last fragment gets there, and plays while the file is open.
+    let reached = || {
+        let last = try_probe(&path, "v").ok()?.iter().map(|p| p.pts).reduce(f64::max);
+        last.filter(|last| *last >= 5.4)
+    };
+    wait_for("the growing clip", reached);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+    let (video, sound) = (probe(&path, "v"), probe(&path, "a"));
+    let end = |packets: &[common::watching::Probed]| packets.iter().map(|p| p.pts).fold(0.0, f64::max);
+    assert!(video[0].key);
+    assert!(end(&video) >= 5.4 && end(&sound) >= 5.4, "{} {}", end(&video), end(&sound));
+    let (late, expected) = (sound[1].pts - video[0].pts, 0.3 + 1_024.0 / 48_000.0);
+    assert!((late - expected).abs() < 1e-4, "sound after {late}, not {expected}");
+    assert_eq!(decode(&path), video.len());
+}
+
+#[test]
+fn a_full_disk_is_told_and_what_is_written_stays() {
+    let rendered = render(PLAIN, 50, 0);
+    let mut recorder = Recorder::begin(Path::new("/dev/full"), &caps(&rendered), 0).unwrap();
+    let pushed = recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]);
+    let error = pushed.and_then(|()| recorder.finish()).unwrap_err();
+    assert!(error.to_string().starts_with("/dev/full can't be written: "), "{error}");
+}
+
+#[test]
+fn a_codec_that_does_not_fit_is_named() {
+    gst::init().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let theora = gst::Caps::builder("video/x-theora").build();
+    let error = Recorder::begin(&folder.path().join("a.mp4"), &[theora], 0).err().unwrap();
+    assert!(error.to_string().starts_with("video/x-theora can't be put into "), "{error}");
+}
+
+#[test]
+fn a_key_frame_makes_a_picture_and_nothing_else_does() {
+    let rendered = render(PLAIN, 2, 0);
+    let jpeg = thumbnail::jpeg(&rendered.video[0].data).unwrap();
+    assert_eq!((&jpeg[..2], &jpeg[jpeg.len() - 2..]), (&[0xff, 0xd8][..], &[0xff, 0xd9][..]));
+    let caps = rendered.video[0].data.caps_owned().unwrap();
+    let noise = gst::Sample::builder().buffer(&gst::Buffer::from_slice([7; 100])).caps(&caps).build();
+    let error = thumbnail::jpeg(&noise).unwrap_err().to_string();
+    assert!(error.starts_with("no picture could be made of it: "), "{error}");
+}

@@ -1,0 +1,365 @@
+//! Cameras of every kind on loopback: what comes from them, when they go and come back, and what is told of those that can't be watched.
+
+mod common;
+
+use std::{
+    sync::{Arc, atomic::Ordering, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use common::camera::{self, Camera, units_after_lengths};
+use gst::prelude::*;
+use gstdesumnet::watch::{
+    metrics::Counts,
+    ring::Packet,
+    source::{Arrival, Notice, Source, SourceError, Stop},
+};
+
+/// Longest wait for what must come: only a test that fails waits as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SECOND: u64 = 1_000_000_000;
+
+struct Watched {
+    arrivals: mpsc::Receiver<Arrival>,
+    notices: mpsc::Receiver<Notice>,
+    counts: Arc<Counts>,
+    stop: Stop,
+    thread: Option<JoinHandle<Result<(), SourceError>>>,
+}
+
+fn watch(uri: &str, pictures: Option<&gst::Element>) -> Watched {
+    gst::init().unwrap();
+    let (sender, arrivals) = mpsc::sync_channel(10_000);
+    let (say, notices) = mpsc::channel();
+    let counts = Arc::new(Counts::default());
+    let source = Source::new(uri, sender, pictures, counts.clone()).unwrap();
+    let stop = source.stop_handle();
+    let thread = std::thread::spawn(move || source.run(|notice| say.send(notice).unwrap_or(())));
+    Watched { arrivals, notices, counts, stop, thread: Some(thread) }
+}
+
+impl Watched {
+    fn arrival(&self) -> Arrival {
+        self.arrivals.recv_timeout(PATIENCE).unwrap()
+    }
+
+    fn notice(&self) -> Notice {
+        self.notices.recv_timeout(PATIENCE).unwrap()
+    }
+
+    /// Video and sound until there are as many pictures.
+    fn pull(&self, pictures: usize) -> (Vec<Packet<gst::Sample>>, Vec<Packet<gst::Sample>>) {
+        let (mut video, mut sound) = (Vec::new(), Vec::new());
+        while video.len() < pictures {
+            match self.arrival() {
+                Arrival::Video(packet) => video.push(packet),
+                Arrival::Sound(packet) => sound.push(packet),
+                Arrival::Break | Arrival::Decided(_) => {
+                    panic!("a break after {} pictures: {:?}", video.len(), self.notices.try_iter().collect::<Vec<_>>())
+                }
+            }
+        }
+        (video, sound)
+    }
+
+    fn result(mut self) -> Result<(), SourceError> {
+        self.thread.take().unwrap().join().unwrap()
+    }
+
+    fn error(self) -> String {
+        self.result().unwrap_err().to_string()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.stop.stop();
+        // What still comes is taken until the other side is gone.
+        let draining = std::mem::replace(&mut self.arrivals, mpsc::sync_channel(0).1);
+        let drain = std::thread::spawn(move || draining.iter().count());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        drain.join().unwrap();
+    }
+}
+
+fn units(packet: &Packet<gst::Sample>) -> Vec<Vec<u8>> {
+    units_after_lengths(&packet.data.buffer().unwrap().map_readable().unwrap())
+}
+
+#[test]
+fn packets_are_what_the_camera_sent_in_order_and_in_step() {
+    let camera = Camera::start(camera::WITH_SOUND, None);
+    let watched = watch(&camera.uri(), None);
+    let (video, sound) = watched.pull(60);
+    assert_eq!(watched.notice(), Notice::Connected);
+    assert!(video[0].key);
+    assert_eq!(video.iter().skip(1).filter(|packet| packet.key).count(), 2);
+    for packet in &video {
+        assert!(units(packet).iter().all(|unit| camera.has_sent(unit)), "at {}", packet.time);
+    }
+    // Times follow the arrival of packets, smoothed.
+    let mean = (video[59].time - video[0].time) / 59;
+    assert!(
+        video.windows(2).all(|w| w[0].time < w[1].time) && mean.abs_diff(40_000_000) < 4_000_000,
+        "{:?}",
+        times(&video)
+    );
+    assert!(sound.len() > 60 && sound[0].time.abs_diff(video[0].time) < 500_000_000);
+    assert_eq!(watched.counts.reconnects.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn pictures_that_are_sent_in_another_order_are_decoded_before_they_play() {
+    let camera = Camera::start(camera::REORDERED, None);
+    let (video, _) = watch(&camera.uri(), None).pull(50);
+    assert!(video.windows(2).all(|w| w[0].decode < w[1].decode), "{:?}", times(&video));
+    assert!(video.iter().all(|packet| packet.decode <= packet.time), "{:?}", times(&video));
+    assert_eq!(turns(&video), REORDERED_TURNS, "{:?}", times(&video));
+}
+
+/// When each plays of the first group, counted from 0: a key frame, and behind each other one the two that play before it.
+const REORDERED_TURNS: [usize; 25] =
+    [0, 3, 1, 2, 6, 4, 5, 9, 7, 8, 12, 10, 11, 15, 13, 14, 18, 16, 17, 21, 19, 20, 24, 22, 23];
+
+/// When each of the first group plays, counted from 0.
+fn turns(packets: &[Packet<gst::Sample>]) -> Vec<usize> {
+    let group = &packets[..25];
+    group.iter().map(|packet| group.iter().filter(|other| other.time < packet.time).count()).collect()
+}
+
+/// When each plays and is decoded, ms.
+fn times(packets: &[Packet<gst::Sample>]) -> Vec<(u64, u64)> {
+    packets.iter().map(|packet| (packet.time / 1_000_000, packet.decode / 1_000_000)).collect()
+}
+
+#[test]
+fn a_camera_that_goes_and_comes_back_goes_on_in_time() {
+    let camera = Camera::start(camera::WITH_SOUND, None);
+    let (uri, port) = (camera.uri(), camera.port);
+    let watched = watch(&uri, None);
+    let (video, _) = watched.pull(30);
+    assert_eq!(watched.notice(), Notice::Connected);
+    drop(camera);
+    assert!(matches!(watched.notice(), Notice::Lost { .. }));
+    let camera = Camera::start(camera::WITH_SOUND, Some(port));
+    let mut last = video[29].time;
+    let after = loop {
+        match watched.arrival() {
+            Arrival::Break => break watched.pull(30),
+            Arrival::Video(packet) => last = packet.time,
+            Arrival::Sound(_) | Arrival::Decided(_) => {}
+        }
+    };
+    // It may have failed in other words meanwhile; each is said.
+    while watched.notice() != Notice::Connected {}
+    assert!(after.0[0].key && after.0[0].time > last);
+    // About as much time has passed as it was away: it was tried after a second at the soonest.
+    assert!(after.0[0].time - last > 500_000_000);
+    assert!(after.1[0].time.abs_diff(after.0[0].time) < 500_000_000);
+    assert!(units(&after.0[0]).iter().all(|unit| camera.has_sent(unit)));
+    assert_eq!(watched.counts.reconnects.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn a_password_is_needed_and_never_told() {
+    let camera = Camera::guarded(camera::WITH_SOUND);
+    let with = |password: &str| format!("rtsp://{}:{password}@127.0.0.1:{}/live", camera::USER, camera.port);
+    assert!(watch(&with(camera::PASSWORD), None).pull(1).0[0].key);
+    let error = watch(&with("wr0ng-one"), None).error();
+    let expected = format!("rtsp://***@127.0.0.1:{}/live refuses the user or the password", camera.port);
+    assert!(error.starts_with(&expected), "{error}");
+    let error = watch(&camera.uri(), None).error();
+    assert!(error.contains("refuses the user or the password"), "{error}");
+}
+
+#[test]
+fn what_can_not_be_watched_is_told_with_the_remedy() {
+    gst::init().unwrap();
+    let camera = Camera::start(camera::WITH_SOUND, None);
+    let error = watch(&camera.uri().replace("live", "other"), None).error();
+    assert!(error.contains("/other is not there: "), "{error}");
+    let camera = Camera::start(camera::ONLY_SOUND, None);
+    let error = watch(&camera.uri(), None).error();
+    assert!(error.ends_with("sends no video; give a stream with a picture"), "{error}");
+    let camera = Camera::start(camera::MOTION_JPEG, None);
+    let error = watch(&camera.uri(), None).error();
+    assert!(error.contains(" sends image/jpeg, which can't be kept as it is: "), "{error}");
+    let (sender, _arrivals) = mpsc::sync_channel(1);
+    let error = Source::new("gopher://u:p4ss@camera/1", sender, None, Arc::default()).err().unwrap().to_string();
+    assert!(error.starts_with("gopher://***@camera/1: nothing here reads such a URI"), "{error}");
+}
+
+#[test]
+fn sound_that_can_not_be_kept_is_left_out_and_said() {
+    let camera = Camera::start(camera::MU_LAW, None);
+    let watched = watch(&camera.uri(), None);
+    let said = [watched.notice(), watched.notice()];
+    assert!(said.contains(&Notice::Connected) && said.contains(&Notice::NoSound { codec: "audio/x-mulaw".into() }));
+    let (video, sound) = watched.pull(10);
+    assert!(video[0].key && sound.is_empty());
+}
+
+#[test]
+fn nobody_there_is_said_once_and_tried_again() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let watched = watch(&format!("rtsp://127.0.0.1:{port}/live"), None);
+    assert!(matches!(watched.notice(), Notice::Lost { .. }));
+    let _camera = Camera::start(camera::WITH_SOUND, Some(port));
+    assert_eq!(watched.notice(), Notice::Connected);
+    assert!(watched.pull(1).0[0].key);
+    assert_eq!(watched.counts.reconnects.load(Ordering::Relaxed), 0);
+}
+
+/// Takes pictures, and hands on their running times.
+fn looker() -> (gst::Element, mpsc::Receiver<u64>) {
+    gst::init().unwrap();
+    let (seen, times) = mpsc::channel();
+    let sink = gst_app::AppSink::builder().sync(false).build();
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
+        let time = segment.to_running_time(sample.buffer().unwrap().pts().unwrap()).unwrap();
+        let _ = seen.send(time.nseconds());
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+    (sink.upcast(), times)
+}
+
+#[test]
+fn pictures_have_the_times_of_their_packets() {
+    let (sink, times) = looker();
+    let watched = watch("test:", Some(&sink));
+    let (video, sound) = watched.pull(60);
+    let seen: Vec<u64> = (0..50).map(|_| times.recv_timeout(PATIENCE).unwrap()).collect();
+    assert_eq!(seen, video[..50].iter().map(|packet| packet.time).collect::<Vec<_>>());
+    assert!(!sound.is_empty());
+}
+
+#[test]
+fn a_file_comes_whole_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("camera.mp4");
+    let rendered = common::watching::render_file(&path, 100);
+    let (sink, times) = looker();
+    let mut watched = watch(&format!("file://{}", path.display()), Some(&sink));
+    let (video, sound) = watched.pull(100);
+    watched.thread.take().unwrap().join().unwrap().unwrap();
+    // The first one has the parameter sets in it once more.
+    assert_eq!(common::watching::hashes(&video)[1..], rendered.0[1..]);
+    assert_eq!(sound.len() + watched.arrivals.try_iter().count(), rendered.1.len());
+    assert_eq!(video.iter().filter(|packet| packet.key).count(), 4);
+    let mut expected: Vec<u64> = video.iter().map(|packet| packet.time).collect();
+    expected.sort_unstable();
+    assert_eq!(times.try_iter().collect::<Vec<_>>(), expected);
+}
+
+/// A pipeline that plays until it is dropped.
+struct Playing(gst::Element);
+
+impl Playing {
+    fn start(line: &str) -> Self {
+        gst::init().unwrap();
+        let pipeline = gst::parse::launch(line).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        Self(pipeline)
+    }
+
+    fn wait(&self) {
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        let message = self.0.bus().unwrap().timed_pop_filtered(gst::ClockTime::NONE, &ends).unwrap();
+        assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    }
+}
+
+impl Drop for Playing {
+    fn drop(&mut self) {
+        self.0.set_state(gst::State::Null).unwrap();
+    }
+}
+
+const ENCODED: &str = "video/x-raw,width=320,height=240,framerate=25/1 ! x264enc speed-preset=ultrafast threads=1 key-int-max=25 \
+                       bframes=2 b-adapt=false ! h264parse ! queue";
+
+#[test]
+fn srt_comes_with_pictures_in_another_order_than_they_play_in() {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _sender = Playing::start(&format!(
+        "videotestsrc is-live=true pattern=ball ! {ENCODED} ! mpegtsmux name=m alignment=7 \
+         ! srtsink uri=srt://127.0.0.1:{port}?mode=listener wait-for-connection=false \
+         audiotestsrc is-live=true ! avenc_aac ! aacparse ! queue ! m."
+    ));
+    let (video, sound) = watch(&format!("srt://127.0.0.1:{port}?mode=caller"), None).pull(50);
+    assert!(video[0].key && !sound.is_empty());
+    assert!(video.windows(2).all(|w| w[0].decode < w[1].decode) && video.iter().all(|p| p.decode <= p.time));
+    assert_eq!(turns(&video), REORDERED_TURNS, "{:?}", times(&video));
+}
+
+#[test]
+fn timestamps_that_jump_ahead_and_back_run_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = |name: &str, offset: u64| {
+        let path = folder.path().join(name);
+        let line = format!(
+            "videotestsrc num-buffers=50 timestamp-offset={offset} ! {ENCODED} ! mpegtsmux ! filesink location={}",
+            path.display()
+        );
+        Playing::start(&line).wait();
+        std::fs::read(path).unwrap()
+    };
+    let (first, later) = (part("a.ts", 0), part("b.ts", 3_600_000_000_000));
+    let path = folder.path().join("all.ts");
+    std::fs::write(&path, [first.clone(), later, first].concat()).unwrap();
+    let mut watched = watch(&format!("file://{}", path.display()), None);
+    watched.thread.take().unwrap().join().unwrap().unwrap();
+    let video: Vec<Packet<gst::Sample>> = watched
+        .arrivals
+        .try_iter()
+        .filter_map(|arrival| match arrival {
+            Arrival::Video(packet) => Some(packet),
+            _ => None,
+        })
+        .collect();
+    assert_eq!((video.len(), video.iter().filter(|packet| packet.key).count()), (150, 6));
+    assert!(
+        video.windows(2).all(|w| (w[0].decode..w[0].decode + SECOND).contains(&w[1].decode)),
+        "{:?}",
+        times(&video)
+    );
+}
+
+#[test]
+fn a_playlist_comes_whole_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display();
+    Playing::start(&format!(
+        "videotestsrc num-buffers=150 pattern=ball ! {ENCODED} ! hlssink2 target-duration=2 max-files=100 playlist-length=0 \
+         location={path}/%05d.ts playlist-location={path}/live.m3u8"
+    ))
+    .wait();
+    let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
+    let uri = format!("http://{}/live.m3u8", server.server_addr().to_ip().unwrap());
+    let (serving, served) = (server.clone(), folder.path().to_owned());
+    let thread = std::thread::spawn(move || {
+        for request in serving.incoming_requests() {
+            let _ = match std::fs::read(served.join(&request.url()[1..])) {
+                Ok(bytes) => request.respond(tiny_http::Response::from_data(bytes)),
+                Err(_) => request.respond(tiny_http::Response::empty(404)),
+            };
+        }
+    });
+    let mut watched = watch(&uri, None);
+    let (video, _) = watched.pull(150);
+    watched.thread.take().unwrap().join().unwrap().unwrap();
+    assert!(video[0].key && watched.arrivals.try_iter().count() == 0);
+    let mut times: Vec<u64> = video.iter().map(|packet| packet.time).collect();
+    times.sort_unstable();
+    assert!(times.windows(2).all(|w| (35_000_000..45_000_000).contains(&(w[1] - w[0]))), "{times:?}");
+    let error = watch(&uri.replace("live", "other"), None).error();
+    assert!(error.contains("/other.m3u8 is not there: "), "{error}");
+    server.unblock();
+    thread.join().unwrap();
+}
