@@ -357,10 +357,10 @@ fn what_a_kill_leaves_plays_to_within_a_second_of_it() {
 #[test]
 fn a_full_disk_is_said_once_and_watching_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    // No file may grow over 60 kB.
-    let mut child = child(folder.path(), "trap '' XFSZ; ulimit -f 120;");
+    // No file may grow over 40 kB.
+    let mut child = child(folder.path(), "trap '' XFSZ; ulimit -f 80;");
     // The first one is as long as it can be, and so is the one that grows.
-    let is_full = |path: &PathBuf| path.metadata().unwrap().len() == 60 << 10;
+    let is_full = |path: &PathBuf| path.metadata().unwrap().len() == 40 << 10;
     wait_for("two clips", || (videos(folder.path()).iter().filter(|path| is_full(path)).count() == 2).then_some(()));
     drop(child.stdin.take());
     let out = child.wait_with_output().unwrap();
