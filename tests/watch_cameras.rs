@@ -359,9 +359,10 @@ fn a_full_disk_is_said_once_and_watching_goes_on() {
     let folder = tempfile::tempdir().unwrap();
     // No file may grow over 40 kB.
     let mut child = child(folder.path(), "trap '' XFSZ; ulimit -f 80;");
-    // The first one is as long as it can be, and so is the one that grows.
     let is_full = |path: &PathBuf| path.metadata().unwrap().len() == 40 << 10;
-    wait_for("two clips", || (videos(folder.path()).iter().filter(|path| is_full(path)).count() == 2).then_some(()));
+    // The one that ends, and the one that grows.
+    let both = || videos(folder.path()).iter().filter(|path| is_full(path)).count() == 2;
+    wait_for("two clips as long as they can be", || both().then_some(()));
     drop(child.stdin.take());
     let out = child.wait_with_output().unwrap();
     let told = String::from_utf8(out.stderr).unwrap();

@@ -63,6 +63,11 @@ impl Watched {
         (video, sound)
     }
 
+    /// All up to a break.
+    fn pull_break(&self) {
+        while !matches!(self.arrival(), Arrival::Break) {}
+    }
+
     fn result(mut self) -> Result<(), SourceError> {
         self.thread.take().unwrap().join().unwrap()
     }
@@ -195,11 +200,18 @@ fn what_can_not_be_watched_is_told_with_the_remedy() {
 #[test]
 fn sound_that_can_not_be_kept_is_left_out_and_said() {
     let camera = Camera::start(camera::MU_LAW, None);
-    let watched = watch(&camera.uri(), None);
+    let (uri, port) = (camera.uri(), camera.port);
+    let watched = watch(&uri, None);
     let said = [watched.notice(), watched.notice()];
     assert!(said.contains(&Notice::Connected) && said.contains(&Notice::NoSound { codec: "audio/x-mulaw".into() }));
     let (video, sound) = watched.pull(10);
     assert!(video[0].key && sound.is_empty());
+    drop(camera);
+    let _camera = Camera::start(camera::MU_LAW, Some(port));
+    watched.pull_break();
+    watched.pull(10);
+    // It is said once.
+    assert!(!watched.notices.try_iter().any(|notice| matches!(notice, Notice::NoSound { .. })));
 }
 
 #[test]

@@ -268,7 +268,8 @@ impl Recording {
         let length = open.reached.saturating_sub(open.line.start_ns);
         let has_sound = open.waiting.iter().skip(1).any(|packets| !packets.is_empty());
         // A file takes no stream that comes when it has begun.
-        if open.recorder.is_some() || has_sound || self.sound_caps.is_none() || length > SOUND_LAGS {
+        let may_begin = has_sound || self.sound_caps.is_none() || length > SOUND_LAGS;
+        if open.recorder.is_some() || (may_begin && !open.waiting[0].is_empty()) {
             self.put();
         }
     }
@@ -277,7 +278,7 @@ impl Recording {
     fn put(&mut self) {
         let Some(open) = self.open.as_mut().filter(|open| !open.failed) else { return };
         let streams = std::mem::take(&mut open.waiting);
-        if streams.iter().all(Vec::is_empty) {
+        if open.recorder.is_none() && streams.first().is_none_or(Vec::is_empty) {
             return;
         }
         let begun = match open.recorder.take() {

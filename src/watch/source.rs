@@ -185,7 +185,13 @@ impl Source {
         };
         // There is only what takes the pictures yet.
         self.pipeline.set_state(gst::State::Playing).map_err(unscored)?;
-        let (mut wait, mut connected_once, mut said) = (FIRST_WAIT, false, None);
+        let (mut wait, mut connected_once, mut said, mut silent) = (FIRST_WAIT, false, None, false);
+        // Another connection tells of the same sound.
+        let mut say = |notice: Notice| {
+            if !matches!(notice, Notice::NoSound { .. }) || !std::mem::replace(&mut silent, true) {
+                say(notice);
+            }
+        };
         loop {
             let before = self.frames();
             let connection = Connection::begin(&self.uri, &self.pipeline, &self.shared, self.pictures.as_ref())?;

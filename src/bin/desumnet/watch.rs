@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     error::Error,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -93,13 +93,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.max < args.min {
         return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
     }
+    let listed = args.listed()?;
     let say: Say = Arc::new(|text| eprintln!("{text}"));
     let folder = Arc::new(Folder::open(&args.clips)?);
     let open = |target: &Target| Outlet::open(target.clone(), say.clone());
     let outlets = Arc::new(args.events.iter().map(open).collect::<Result<Vec<_>, _>>()?);
     let (mut cameras, mut taken) = (Vec::new(), BTreeSet::new());
     let mut metrics = Metrics { cameras: Vec::new(), lost: outlets.iter().map(Outlet::lost).collect() };
-    for camera in args.listed()? {
+    for camera in listed {
         let (name, uri) = named(&camera, &mut taken);
         let counts = Arc::new(Counts::default());
         metrics.cameras.push((name.clone(), counts.clone()));
@@ -132,7 +133,7 @@ pub fn stop() -> bool {
     !stops.is_empty()
 }
 
-fn watched_now() -> std::sync::MutexGuard<'static, Vec<Stop>> {
+fn watched_now() -> MutexGuard<'static, Vec<Stop>> {
     WATCHED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

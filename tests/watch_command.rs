@@ -1,0 +1,67 @@
+//! `desumnet watch` as a user runs it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, Stdio},
+};
+
+#[test]
+fn a_camera_is_watched_until_a_signal_and_its_clip_finished() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (clips, cameras) = (temporary.path().join("clips"), temporary.path().join("cameras"));
+    std::fs::write(&cameras, "# one\nyard=test:\n").unwrap();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+        .arg("watch")
+        .arg(format!("@{}", cameras.display()))
+        .args(["--threshold", "0", "--events", "json:-", "--clips"])
+        .arg(&clips)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut events = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| {
+        let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        event
+    });
+    // All of it matters.
+    let begun = events.next().unwrap();
+    assert_eq!((begun["type"].as_str(), begun["camera"].as_str()), (Some("new"), Some("yard")));
+    assert_eq!(events.next().unwrap()["type"], "update");
+    // SAFETY: the process is this one's child, and has not been waited for.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, libc::SIGTERM) }, 0);
+    let last = events.last().unwrap();
+    assert_eq!((&last["type"], &last["id"]), (&"end".into(), &begun["id"]));
+    let out = child.wait_with_output().unwrap();
+    assert_eq!(
+        (out.status.code(), String::from_utf8(out.stderr).unwrap().as_str()),
+        (Some(0), "yard: its pictures come\n")
+    );
+    assert!(clips.join(last["file"].as_str().unwrap()).exists());
+    assert!(clips.join(last["thumbnail"].as_str().unwrap()).exists());
+    assert_eq!(std::fs::read_to_string(clips.join("clips.jsonl")).unwrap().lines().count(), 1);
+}
+
+#[test]
+fn what_is_wrong_is_said_before_anything_is_watched() {
+    let temporary = tempfile::tempdir().unwrap();
+    let clips = temporary.path().join("clips");
+    let watch = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_desumnet"));
+        let out = command.args(["watch", "--clips"]).arg(&clips).args(args).output().unwrap();
+        assert!(!out.status.success());
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let cases: [(&[&str], &str); 6] = [
+        (&[], "[NAME=]URI"),
+        (&["@/nowhere"], "/nowhere: No such file or directory (os error 2); give a file with a camera a line"),
+        (&["test:", "--keep", "50"], "50 is neither a size nor an age"),
+        (&["test:", "--events", "ftp://u:p4ss@h/x"], "ftp://***@h/x is no place for events"),
+        (&["test:", "--ratio", "2%", "--threshold", "1"], "cannot be used with"),
+        (&["test:", "--max", "1s"], "--max is shorter than --min"),
+    ];
+    for (args, expected) in cases {
+        let told = watch(args);
+        assert!(told.contains(expected), "{args:?}: {told}");
+    }
+    assert!(!clips.exists());
+}
