@@ -4,7 +4,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo reference ablation evaluate bench install deb clean
+.PHONY: setup build test check demo reference ablation evaluate bench install clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda)
@@ -45,9 +45,6 @@ bench: setup
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
-
-deb: setup
-	tools/deb
 
 clean:
 	cargo clean

@@ -18,6 +18,8 @@ const COMPLETIONS: [(Shell, &str); 3] = [
 /// If a file can't be written.
 pub fn write(mut command: Command, share: &Path) -> io::Result<()> {
     let name = command.get_name().to_string();
+    // Before the completions add `help` to it, for each verb again.
+    let pages = command.clone().disable_help_subcommand(true);
     for (shell, folder) in COMPLETIONS {
         let folder = share.join(folder);
         fs::create_dir_all(&folder)?;
@@ -29,5 +31,5 @@ pub fn write(mut command: Command, share: &Path) -> io::Result<()> {
     }
     let folder = share.join("man/man1");
     fs::create_dir_all(&folder)?;
-    clap_mangen::generate_to(command.disable_help_subcommand(true), folder)
+    clap_mangen::generate_to(pages, folder)
 }
