@@ -12,7 +12,7 @@ use std::{
 
 use common::{
     camera::{Camera, WITH_SOUND, units_after_lengths},
-    watching::{decode, hashes, probe, render, wait_for},
+    watching::{decode, hashes, looker, probe, render, wait_for},
 };
 use gst::prelude::*;
 use gstdesumnet::watch::{
@@ -45,18 +45,9 @@ struct Watched {
 fn watch(uri: &str, folder: &Path, outlets: Vec<Outlet>, keep: Option<Keep>) -> Watched {
     gst::init().unwrap();
     let (decide, arrivals) = mpsc::sync_channel(1_000);
-    let (seen, times) = mpsc::channel();
-    let sink = gst_app::AppSink::builder().sync(false).build();
-    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
-        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-        let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
-        let time = segment.to_running_time(sample.buffer().unwrap().pts().unwrap()).unwrap();
-        let _ = seen.send(time.nseconds());
-        Ok(gst::FlowSuccess::Ok)
-    });
-    sink.set_callbacks(callbacks.build());
+    let (sink, times) = looker();
     let counts = Arc::new(Counts::default());
-    let source = Source::new(uri, decide.clone(), Some(sink.upcast_ref()), counts.clone()).unwrap();
+    let source = Source::new(uri, decide.clone(), Some(&sink), counts.clone()).unwrap();
     let (stop, now) = (source.stop_handle(), source.clock());
     let said = Arc::new(Mutex::new(Vec::new()));
     let saying = said.clone();

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use common::camera::{self, Camera, units_after_lengths};
+use common::{
+    camera::{self, Camera, units_after_lengths},
+    watching::looker,
+};
 use gst::prelude::*;
 use gstdesumnet::watch::{
     metrics::Counts,
@@ -223,22 +226,6 @@ fn nobody_there_is_said_once_and_tried_again() {
     assert_eq!(watched.notice(), Notice::Connected);
     assert!(watched.pull(1).0[0].key);
     assert_eq!(watched.counts.reconnects.load(Ordering::Relaxed), 0);
-}
-
-/// Takes pictures, and hands on their running times.
-fn looker() -> (gst::Element, mpsc::Receiver<u64>) {
-    gst::init().unwrap();
-    let (seen, times) = mpsc::channel();
-    let sink = gst_app::AppSink::builder().sync(false).build();
-    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
-        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-        let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
-        let time = segment.to_running_time(sample.buffer().unwrap().pts().unwrap()).unwrap();
-        let _ = seen.send(time.nseconds());
-        Ok(gst::FlowSuccess::Ok)
-    });
-    sink.set_callbacks(callbacks.build());
-    (sink.upcast(), times)
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What the tests of `watch` share: rendered streams as packets, and what ffprobe sees in a file.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, sync::mpsc};
 
 use gst::prelude::*;
 use gstdesumnet::watch::ring::Packet;
@@ -104,6 +104,22 @@ pub fn decode(path: &Path) -> usize {
     let out = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(args).output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{}: {out:?}", path.display());
     String::from_utf8(out.stdout).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+}
+
+/// Takes pictures, and hands on their running times.
+pub fn looker() -> (gst::Element, mpsc::Receiver<u64>) {
+    gst::init().unwrap();
+    let (seen, times) = mpsc::channel();
+    let sink = gst_app::AppSink::builder().sync(false).build();
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |sink| {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+        let segment = sample.segment().unwrap().downcast_ref::<gst::ClockTime>().unwrap();
+        let time = segment.to_running_time(sample.buffer().unwrap().pts().unwrap()).unwrap();
+        let _ = seen.send(time.nseconds());
+        Ok(gst::FlowSuccess::Ok)
+    });
+    sink.set_callbacks(callbacks.build());
+    (sink.upcast(), times)
 }
 
 /// Calls until it gives something; only a test that fails waits to the end.
