@@ -2,8 +2,9 @@
 //!
 //! libtorch tensors may move between threads but not be shared, so the worker's thread owns the network. Clips go in as bytes, scores
 //! come out as numbers. Streams take turns, and what waits of them goes through the network together. Files bound what waits
-//! themselves, by waiting; of live streams the engine gives up what it has no time for.
+//! themselves, by waiting; of live streams the engine gives up what it has no time for, and tells them to ask for less.
 
+mod load;
 mod queue;
 
 use std::{
@@ -28,6 +29,7 @@ use crate::{
     network::{self, Device, Header, Network, NetworkError, Precision},
 };
 
+use load::Load;
 use queue::{Queue, Terms, Turn};
 
 /// Why a segment got no score.
@@ -136,6 +138,8 @@ pub type Reply = Box<dyn FnOnce(Result<Score, ScoreError>) + Send>;
 struct Job {
     clip: Vec<u8>,
     request: Request,
+    /// Of a live stream.
+    live: bool,
     reply: Reply,
 }
 
@@ -180,7 +184,19 @@ struct Work {
 #[derive(Default)]
 struct State {
     queue: Queue<Job>,
+    load: Load,
     stopping: bool,
+}
+
+impl State {
+    /// What the queue gave up since the last call.
+    fn shed(&mut self, now: Instant) -> Vec<Job> {
+        let shed = self.queue.shed();
+        if !shed.is_empty() {
+            self.load.gave_up(now);
+        }
+        shed
+    }
 }
 
 impl Work {
@@ -200,7 +216,7 @@ impl Work {
             }
             let now = Instant::now();
             let turn = state.queue.next(now, expected);
-            let shed = state.queue.shed();
+            let shed = state.shed(now);
             let gave_up = !shed.is_empty();
             if gave_up {
                 drop(state);
@@ -256,6 +272,8 @@ impl Engine {
                 let began = Instant::now();
                 let answers = score_batch(&network, &batch);
                 expected = began.elapsed();
+                let live = batch.iter().filter(|job| job.live).count();
+                queue.lock().load.worked(expected.mul_f64(live as f64 / batch.len() as f64));
                 for (job, answer) in batch.into_iter().zip(answers) {
                     (job.reply)(answer);
                 }
@@ -294,8 +312,9 @@ impl Stream {
         let Batching { size, timeout } = self.batching;
         let terms = Terms { stream: self.id, due, form: request.form, batch_size: size, batch_timeout: timeout };
         let mut state = self.engine.work.lock();
-        state.queue.push(terms, Job { clip, request, reply }, Instant::now());
-        let shed = state.queue.shed();
+        let now = Instant::now();
+        state.queue.push(terms, Job { clip, request, live: due.is_some(), reply }, now);
+        let shed = state.shed(now);
         drop(state);
         self.engine.work.added.notify_all();
         shed.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Shed)));
@@ -309,6 +328,11 @@ impl Stream {
         let (sender, receiver) = mpsc::channel();
         self.submit(clip, request, None, Box::new(move |result| drop(sender.send(result))));
         receiver.recv().unwrap_or(Err(ScoreError::Stopped))
+    }
+
+    /// Of the segments that a live stream would have scored, every how manieth there is time for now.
+    pub fn interval(&self) -> u32 {
+        self.engine.work.lock().load.interval(Instant::now())
     }
 
     /// Number of the stream, among all of the process.

@@ -153,8 +153,9 @@ impl Deciding {
     fn hear(&mut self, message: &gst::StructureRef, now: u64) {
         let Some((segment, kept)) = read(message) else { return };
         self.counts.segments.fetch_add(1, Ordering::Relaxed);
-        if message.get::<Flags>("flags").is_ok_and(|flags| flags.contains(Flags::LATE)) {
-            self.counts.late.fetch_add(1, Ordering::Relaxed);
+        let flags = message.get("flags").unwrap_or(Flags::empty());
+        for (flag, count) in [(Flags::LATE, &self.counts.late), (Flags::CARRIED, &self.counts.carried)] {
+            count.fetch_add(flags.contains(flag).into(), Ordering::Relaxed);
         }
         self.counts.latency.store(now.saturating_sub(segment.start + segment.duration), Ordering::Relaxed);
         self.waiting.push_back(kept);

@@ -47,9 +47,10 @@ pub struct Counts {
     pub shed: AtomicU64,
     /// Connections after the first.
     pub reconnects: AtomicU64,
-    /// Segments that were scored, and those of them that came too late to be of use.
+    /// Segments that came; those of them whose score came too late to be of use; and those that were not to be scored.
     pub segments: AtomicU64,
     pub late: AtomicU64,
+    pub carried: AtomicU64,
     /// From the end of the latest scored segment to its score, ns.
     pub latency: AtomicU64,
     /// Clips that are complete.
@@ -61,10 +62,13 @@ pub struct Counts {
 /// Name, kind, what it is, and where it is counted.
 type Series = (&'static str, &'static str, &'static str, fn(&Counts) -> &AtomicU64);
 
-const SERIES: [Series; 8] = [
+const SERIES: [Series; 9] = [
     ("frames_total", "counter", "Pictures that came.", |counts| &counts.frames),
-    ("segments_total", "counter", "Segments that were scored.", |counts| &counts.segments),
+    ("segments_total", "counter", "Segments that came.", |counts| &counts.segments),
     ("late_total", "counter", "Segments whose score came too late.", |counts| &counts.late),
+    ("carried_total", "counter", "Segments that took an earlier score, as there was no time for each.", |counts| {
+        &counts.carried
+    }),
     ("shed_total", "counter", "Pictures that were not decoded for lack of time.", |counts| &counts.shed),
     ("latency_seconds", "gauge", "From the latest segment's end to its score.", |counts| &counts.latency),
     ("clips_total", "counter", "Clips that are complete.", |counts| &counts.clips),

@@ -36,7 +36,14 @@ pub fn scorer(score: impl Fn(u64) -> f64 + Send + 'static) -> gst::Element {
             .field("importance", 0.5)
             .field("category", "fall")
             .field("confidence", 0.75)
-            .field("flags", if segment == 1 { Flags::LATE | Flags::CARRIED } else { Flags::empty() })
+            .field(
+                "flags",
+                match segment {
+                    1 => Flags::LATE | Flags::CARRIED,
+                    2 => Flags::CARRIED,
+                    _ => Flags::empty(),
+                },
+            )
             .field("frame-scores", gst::Array::default())
             .build();
         segment += 1;

@@ -158,10 +158,12 @@ impl Score {
         let span = Span::new(segment, running_time.map(|t| t.nseconds()));
         let live = input.live == Some(true);
         let processing_deadline = self.settings().processing_deadline;
-        let mut state = self.shared.lock();
         // Cameras that were switched on together are not to be scored all at the same time.
         let phase = if live && segment.index > 0 { input.ready.stream.number() } else { 0 };
-        if !(segment.index + phase).is_multiple_of(input.settings.interval.into()) {
+        let interval = input.settings.interval * if live { input.ready.stream.interval() } else { 1 };
+        let mut state = self.shared.lock();
+        state.stats.interval = interval;
+        if !(segment.index + phase).is_multiple_of(interval.into()) {
             state.pending.carry(span, Flags::empty());
         } else {
             let due = live.then(|| Instant::now().checked_add(processing_deadline)).flatten();

@@ -114,7 +114,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         UInt::builder("interval")
             .nick("Interval")
-            .blurb("Score every n-th segment; the others carry the last score, flagged")
+            .blurb("Score every n-th segment; the others carry the last score, flagged. In a live pipeline fewer, while there is no time for more")
             .minimum(1)
             .maximum(10_000)
             .default_value(1)
@@ -154,7 +154,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Boxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Segments so far, how many were late, were given up unscored (shed), or failed; mean and worst inference time (ns)")
+            .blurb("Segments so far, how many were late, were given up unscored (shed), or failed; every how manieth is scored now (interval); mean and worst inference time (ns)")
             .read_only()
             .build(),
     ]

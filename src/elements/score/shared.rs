@@ -25,6 +25,8 @@ pub struct Stats {
     /// Given up by the engine, which had no time for them.
     pub shed: u64,
     pub failed: u64,
+    /// Every how manieth segment is scored now.
+    pub interval: u32,
     pub scored: u64,
     pub inference: Duration,
     pub worst: Duration,
@@ -38,6 +40,7 @@ impl Stats {
             .field("late", self.late)
             .field("shed", self.shed)
             .field("failed", self.failed)
+            .field("interval", self.interval)
             .field("mean-inference-time", mean as u64)
             .field("worst-inference-time", self.worst.as_nanos() as u64)
             .build()
