@@ -1,4 +1,4 @@
-//! `desumskim` with sound and other streams beside the video: cuts to the sample, in step, in every order of events.
+//! `desumskim` with sound and other streams beside the video: cuts to the sample or at key frames, in step, in every order of events.
 
 mod common;
 
@@ -659,7 +659,9 @@ fn an_unlinked_stream_is_no_matter_of_the_others_and_an_error_is() {
         let refused = (0..).map(|n| stream.push(sound(n * 80..n * 80 + 80, |_| 1))).find(Result::is_err);
         assert_eq!(refused, Some(Err(fails)));
         assert_eq!(rig.video.push(frame(10, FRAME * 1_000_000)), video);
-        assert_eq!(rig.bus.pop_filtered(&[gst::MessageType::Error]).is_some(), video.is_err());
+        let patience = video.is_err().then(|| ClockTime::try_from(PATIENCE).unwrap()).unwrap_or_default();
+        let error = rig.bus.timed_pop_filtered(patience, &[gst::MessageType::Error]);
+        assert_eq!(error.is_some(), video.is_err());
     }
 }
 
@@ -729,4 +731,123 @@ fn plain_queues_do_not_lock_up_with_a_look_ahead() {
     });
     assert!(video > 1_000 && video < 16_000, "{video}");
     assert!(video.abs_diff(audio) <= 20, "{video} ms of video, {audio} ms of sound");
+}
+
+const H264: &str = "video/x-h264,stream-format=avc,alignment=au";
+/// Frames of a group of pictures.
+const GROUP: u64 = 10;
+
+/// The frame that is decoded as the n-th, in groups whose every second frame is decoded after the one that plays after it.
+fn encoded(n: u64) -> gst::Buffer {
+    let order = [0, 2, 1, 4, 3, 6, 5, 8, 7, 9];
+    let (group, place) = (n / GROUP, n % GROUP);
+    let mut buffer = frame(group * GROUP + order[place as usize], FRAME * 1_000_000);
+    let fields = buffer.get_mut().unwrap();
+    fields.set_dts(ClockTime::from_mseconds(n.saturating_sub(1) * FRAME));
+    if place > 0 {
+        fields.set_flags(gst::BufferFlags::DELTA_UNIT);
+    }
+    buffer
+}
+
+/// Number, PTS and DTS in ms of running time, and whether it goes on from the one before.
+fn packets(stream: &Stream, out: &[Out]) -> Vec<(u8, u64, i64, bool)> {
+    let segment = stream.output.sticky_event::<gst::event::Segment>(0).unwrap();
+    let start = segment.segment().downcast_ref::<ClockTime>().unwrap().start().unwrap();
+    let packet = |item: &Out| {
+        let Out::Buffer(buffer) = item else { return None };
+        let number = buffer.map_readable().unwrap()[0];
+        let joins = !buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let dts = buffer.dts()?.mseconds() as i64 - start.mseconds() as i64;
+        Some((number, (buffer.pts()? - start).mseconds(), dts, joins))
+    };
+    out.iter().filter_map(packet).collect()
+}
+
+#[test]
+fn encoded_video_is_cut_at_key_frames_and_the_sound_with_it() {
+    let rig = Rig::new(&ms(&[(500, 200, 1.0), (1300, 100, 1.0)]), &[MONO, H264]);
+    for n in 0..50 {
+        rig.others[1].push(encoded(n)).unwrap();
+        rig.others[0].push(sound(n * 320..n * 320 + 320, numbered)).unwrap();
+        rig.frames(n..n + 1);
+    }
+    // Its last group is over.
+    rig.others[1].eos();
+    rig.video.eos();
+    // Of the group at 400 ms, all that is decoded before the first that plays too late.
+    let first = [10, 12, 11, 14, 13, 16, 15].map(|n| (n, u64::from(n) * FRAME - 400));
+    let second = [30, 32, 31, 34, 33].map(|n| (n, u64::from(n) * FRAME - 900));
+    let out = packets(&rig.others[1], &rig.others[1].finished());
+    let times: Vec<_> = out.iter().map(|&(number, pts, _, _)| (number, pts)).collect();
+    assert_eq!(times, [&first[..], &second[..]].concat());
+    // They are decoded as long before they play as they were.
+    let decoded: Vec<i64> = out.iter().map(|&(_, _, dts, _)| dts).collect();
+    assert_eq!(decoded, [-40, 0, 40, 80, 120, 160, 200, 260, 300, 340, 380, 420]);
+    let cuts: Vec<u8> = out.iter().filter(|(_, _, _, joins)| !joins).map(|&(number, ..)| number).collect();
+    assert_eq!(cuts, [10, 30]);
+    let sound = samples(&rig.others[0].finished());
+    assert_eq!(sound.len(), 2400 + 1600);
+    assert!((FADE..2400 - FADE).all(|i| sound[i] == 3200 + i as i16));
+    assert!((FADE..1600 - FADE).all(|i| sound[2400 + i] == 9600 + i as i16));
+}
+
+#[test]
+fn encoded_video_in_place_keeps_its_times() {
+    let rig = Rig::with(&ms(&[(500, 200, 1.0)]), &[H264], false);
+    for n in 0..50 {
+        rig.frames(n..n + 1);
+        rig.others[0].push(encoded(n)).unwrap();
+    }
+    rig.others[0].eos();
+    rig.video.eos();
+    let out = rig.others[0].finished();
+    let expected = [
+        (10, 400, 360),
+        (12, 480, 400),
+        (11, 440, 440),
+        (14, 560, 480),
+        (13, 520, 520),
+        (16, 640, 560),
+        (15, 600, 600),
+    ];
+    assert_eq!(
+        packets(&rig.others[0], &out).iter().map(|&(n, pts, dts, _)| (n, pts, dts)).collect::<Vec<_>>(),
+        expected
+    );
+    // Gaps stand for all the others.
+    assert_eq!(out.iter().filter(|item| matches!(item, Out::Gap(..))).count(), 50 - expected.len());
+}
+
+#[test]
+fn encoded_video_waits_for_its_group_to_be_decided() {
+    let rig = Rig::new(&ms(&[(100, 100, 1.0), (300, 50, 1.0)]), &[H264]);
+    for n in 0..11 {
+        rig.others[0].push(encoded(n)).unwrap();
+    }
+    rig.frames(0..9);
+    // 300 to 350 ms are in it, too: nothing between them may be left out.
+    assert!(rig.others[0].when(|_| true).is_empty());
+    rig.frames(9..10);
+    let out = packets(&rig.others[0], &rig.others[0].when(|out| out.len() == 9));
+    assert_eq!(out.iter().map(|&(number, ..)| number).collect::<Vec<_>>(), [0, 2, 1, 4, 3, 6, 5, 8, 7]);
+}
+
+#[test]
+fn encoded_video_in_a_time_lapse_is_refused_with_the_remedy() {
+    common::init();
+    let element = gst::ElementFactory::make("desumskim").property_from_str("mode", "timelapse").build().unwrap();
+    let bus = gst::Bus::new();
+    element.set_bus(Some(&bus));
+    let pad = element.request_pad_simple("sink_%u").unwrap();
+    element.set_state(gst::State::Playing).unwrap();
+    pad.send_event(gst::event::StreamStart::new("video"));
+    assert!(!pad.send_event(gst::event::Caps::new(&H264.parse().unwrap())));
+    let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+    let gst::MessageView::Error(error) = message.view() else { panic!("{message:?}") };
+    assert_eq!(
+        error.error().message(),
+        "sink_0: encoded video plays at normal speed only: decode it, or use mode=skim"
+    );
+    element.set_state(gst::State::Null).unwrap();
 }

@@ -2,12 +2,14 @@
 //!
 //! Of a whole video: [`shot_scores`] -> [`choose`] (with [`cluster`]) -> [`offline`], or [`pace`] for a time-lapse -> [`plan`]. Of a
 //! stream: [`live`], by [`online`] with a look-ahead or as a [`timelapse`]; or [`follow`], by a plan. Both lay what is kept on a
-//! [`timeline`], which tells where [`frames`] and the [`samples`] of the sound play, which [`stretch`] speeds up.
+//! [`timeline`], which tells where [`frames`] and the [`samples`] of the sound play, which [`stretch`] speeds up. [`key_frames`] moves it to where
+//! encoded video can be cut.
 
 pub mod choose;
 pub mod cluster;
 pub mod follow;
 pub mod frames;
+pub mod key_frames;
 pub mod live;
 pub mod offline;
 pub mod online;

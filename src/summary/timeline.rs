@@ -130,6 +130,12 @@ impl Timeline {
         }
     }
 
+    /// The end of the last that is kept from `from` on and before `until`, or `until` if it is kept beyond that.
+    pub fn last_kept(&self, from: u64, until: u64) -> Option<u64> {
+        let last = self.pieces.iter().rev().find(|piece| piece.from < until)?;
+        (last.until > from).then(|| last.until.min(until))
+    }
+
     /// The numbers that pieces have; those before are forgotten.
     pub fn numbers(&self) -> std::ops::Range<u64> {
         self.first..self.first + self.pieces.len() as u64

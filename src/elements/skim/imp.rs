@@ -16,7 +16,10 @@ use super::{
     run::Run,
     settings::{PROPERTIES, Settings},
 };
-use crate::clip::nominal_spacing;
+use crate::{
+    clip::nominal_spacing,
+    summary::{key_frames::KeyFrames, timeline::Timeline},
+};
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("desumskim", gst::DebugColorFlags::empty(), Some("DeSumNet skims and time-lapses"))
@@ -28,6 +31,8 @@ pub struct State {
     pub run: Option<Run>,
     /// By the number of their pads.
     pub lanes: BTreeMap<u32, Lane>,
+    /// Of the stream of this number, which is encoded video: all further streams are cut where that can be.
+    pub key_frames: Option<(u32, KeyFrames)>,
     /// The video is being flushed.
     pub flushing: bool,
     /// An error of one stream ends all of them.
@@ -37,7 +42,19 @@ pub struct State {
 impl State {
     /// Running time before which no stream needs the timeline any more, ns.
     pub fn settled(&self) -> u64 {
-        self.lanes.values().map(Lane::settled).min().unwrap_or(u64::MAX)
+        let lanes = self.lanes.values().map(Lane::settled).min().unwrap_or(u64::MAX);
+        self.key_frames.as_ref().map_or(lanes, |(_, key_frames)| key_frames.settled().min(lanes))
+    }
+
+    /// The key frames that all further streams are cut at, if they are this stream's.
+    pub fn leads(&mut self, number: u32) -> Option<&mut KeyFrames> {
+        self.key_frames.as_mut().filter(|(leader, _)| *leader == number).map(|(_, key_frames)| key_frames)
+    }
+
+    /// By which the further streams are cut.
+    pub fn timeline(&self) -> Option<&Timeline> {
+        let own = self.key_frames.as_ref().map(|(_, key_frames)| &key_frames.timeline);
+        own.or(self.run.as_ref().map(|run| &run.timeline))
     }
 }
 
@@ -148,7 +165,7 @@ impl ElementImpl for Skim {
                 })?;
                 let mut state = self.state();
                 state.lanes.values_mut().for_each(Lane::begin_anew);
-                (state.run, state.flushing, state.failed) = (Some(run), false, None);
+                (state.run, state.key_frames, state.flushing, state.failed) = (Some(run), None, false, None);
             }
             gst::StateChange::PausedToReady => {
                 // Nobody is to wait while the pads are deactivated.

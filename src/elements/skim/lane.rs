@@ -8,6 +8,9 @@ use crate::summary::{
     timeline::{Fate, Piece, Timeline},
 };
 
+/// Of encoded video, see [`Lane::origin`]: longer than pictures are decoded before they play.
+const ORIGIN: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
 enum Item {
     /// At this running time, ns; of raw sound or anything else.
     Buffer(gst::Buffer, u64),
@@ -46,6 +49,11 @@ pub struct Lane {
     segment: gst::FormattedSegment<gst::ClockTime>,
     /// Raw sound that comes in: rate and bytes a sample of all channels.
     raw: Option<(u32, u32)>,
+    /// Encoded video comes in.
+    encoded: bool,
+    /// Of encoded video that goes on: when its last key frame plays, and whether nothing can be decoded before the next one.
+    key_frame: u64,
+    skipping: bool,
     /// Running time up to which it has come in, ns.
     arrived: u64,
     /// Running time up to which it has gone on, ns.
@@ -73,6 +81,9 @@ impl Lane {
             queue: VecDeque::new(),
             segment: gst::FormattedSegment::new(),
             raw: None,
+            encoded: false,
+            key_frame: 0,
+            skipping: false,
             arrived: 0,
             settled: 0,
             sound: None,
@@ -96,6 +107,7 @@ impl Lane {
         events.iter().for_each(|event| self.pass(event, manner));
         self.segment = gst::FormattedSegment::new();
         (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
+        (self.key_frame, self.skipping) = (0, false);
         self.flushing = false;
         self.flow = Ok(gst::FlowSuccess::Ok);
         if let Some(sound) = &mut self.sound {
@@ -124,9 +136,20 @@ impl Lane {
         if self.over { u64::MAX } else { self.settled }
     }
 
-    pub fn add_buffer(&mut self, mut buffer: gst::Buffer) {
+    /// Encoded video comes in.
+    pub fn is_encoded_video(&self) -> bool {
+        self.encoded
+    }
+
+    /// Timestamp in the output of the running time 0. The first pictures may be decoded before that.
+    fn origin(&self) -> gst::ClockTime {
+        if self.encoded { ORIGIN } else { gst::ClockTime::ZERO }
+    }
+
+    /// A buffer comes in; when it plays, ns, if it is a key frame of encoded video.
+    pub fn add_buffer(&mut self, mut buffer: gst::Buffer) -> Option<u64> {
         if self.over {
-            return;
+            return None;
         }
         if let Some((rate, bpf)) = self.raw
             && buffer.pts().is_some()
@@ -134,13 +157,13 @@ impl Lane {
             // Outside of its segment, it is not to be heard.
             match gst_audio::audio_buffer_clip(buffer, self.segment.upcast_ref(), rate, bpf) {
                 Some(clipped) => buffer = clipped,
-                None => return,
+                None => return None,
             }
         }
         // What has no time follows what came before.
         let time = match buffer.pts().map(|pts| self.segment.to_running_time(pts)) {
             Some(Some(time)) => time.nseconds(),
-            Some(None) => return,
+            Some(None) => return None,
             None => self.arrived,
         };
         let duration = match self.raw {
@@ -148,7 +171,9 @@ impl Lane {
             None => buffer.duration().map_or(0, gst::ClockTime::nseconds),
         };
         self.arrived = self.arrived.max(time + duration);
+        let key_frame = self.encoded && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
         self.queue.push_back(Item::Buffer(buffer, time));
+        key_frame.then_some(time)
     }
 
     /// A serialized event comes in; what goes out for it, in its turn.
@@ -163,12 +188,13 @@ impl Lane {
         let item = match event.view() {
             EventView::Caps(caps) => {
                 self.raw = sound::info(caps.caps())?.map(|info| (info.rate(), info.bpf()));
+                self.encoded = caps.caps().structure(0).is_some_and(is_encoded_video);
                 Item::Event(event)
             }
             EventView::Segment(segment) => match segment.segment().downcast_ref::<gst::ClockTime>() {
                 Some(own) => {
                     self.segment = own.clone();
-                    Item::Event(if manner.in_place { event } else { super::retimed(&event) })
+                    Item::Event(if manner.in_place { event } else { super::retimed(&event, self.origin()) })
                 }
                 None => Item::Event(event),
             },
@@ -329,6 +355,20 @@ impl Lane {
         }
     }
 
+    /// Whether a buffer of encoded video is kept: what was decoded before it has to be, too. The first one after a cut says so.
+    fn decodable(&mut self, buffer: &mut gst::Buffer, time: u64, piece: Option<Piece>) -> Option<Piece> {
+        let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        if key_frame {
+            self.key_frame = time;
+            if piece.is_some() && std::mem::take(&mut self.skipping) {
+                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+            }
+        }
+        // What plays before the key frame that it comes after belongs to the group before, and nothing depends on it.
+        self.skipping |= piece.is_none() && time >= self.key_frame;
+        piece.filter(|_| !self.skipping)
+    }
+
     /// A step with what is in front and is no raw sound: kept or dropped by where it starts.
     fn next_other(&mut self, timeline: &Timeline, in_place: bool) -> Option<Next> {
         let Some(Item::Buffer(_, time) | Item::Gap { time, .. }) = self.queue.front() else { return None };
@@ -339,15 +379,24 @@ impl Lane {
             Fate::Dropped { until } => (None, until),
             Fate::Kept(piece) => (Some(piece), piece.until),
         };
-        let output = |piece: Piece, time: u64| gst::ClockTime::from_nseconds(piece.output(time).round() as u64);
-        match (self.queue.pop_front()?, piece) {
+        let origin = self.origin();
+        let output =
+            |piece: Piece, time: u64| origin + gst::ClockTime::from_nseconds(piece.output(time).round() as u64);
+        let (mut piece, mut item) = (piece, self.queue.pop_front()?);
+        if let (Item::Buffer(buffer, _), true) = (&mut item, self.encoded) {
+            piece = self.decodable(buffer, time, piece);
+        }
+        match (item, piece) {
             (Item::Buffer(buffer, _), Some(_)) if in_place => Some(Next::Buffer(buffer)),
             (Item::Buffer(mut buffer, _), Some(piece)) => {
+                let encoded = self.encoded;
                 let fields = buffer.make_mut();
+                // Pictures may be decoded in another order than they play in.
+                let lead = fields.pts().zip(fields.dts()).map(|(pts, dts)| pts.saturating_sub(dts));
                 if fields.pts().is_some() {
                     fields.set_pts(output(piece, time));
                 }
-                fields.set_dts(None);
+                fields.set_dts(lead.filter(|_| encoded).map(|lead| output(piece, time).saturating_sub(lead)));
                 let duration = fields.duration().map(|duration| duration.nseconds() as f64 / piece.speed);
                 fields.set_duration(duration.map(|duration| gst::ClockTime::from_nseconds(duration.round() as u64)));
                 Some(Next::Buffer(buffer))
@@ -370,6 +419,12 @@ impl Lane {
             _ => None,
         }
     }
+}
+
+/// What is cut at key frames.
+fn is_encoded_video(caps: &gst::StructureRef) -> bool {
+    let kind = caps.name();
+    (kind.starts_with("video/") || kind.starts_with("image/")) && kind != "video/x-raw"
 }
 
 fn gap(start: gst::ClockTime, duration: gst::ClockTime) -> Next {

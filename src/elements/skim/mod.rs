@@ -8,8 +8,9 @@
 //!
 //! Other streams take request pads `sink_%u`; `src_%u` of the same number appears with each. Raw sound is cut to the
 //! sample where the video is, with fades of 5 ms; where the video plays faster it is silent, or with `audio=scale`, up to twice as
-//! fast, sped up with its pitch kept. Of all others, buffers are kept or dropped whole by where they start, so encoded video
-//! can't go along. What is ahead of the video waits in the element.
+//! fast, sped up with its pitch kept. Encoded video is cut at key frames: all of a group of pictures that is decoded up to the last one
+//! wanted is kept, and all other streams are cut where it is; so they wait until the whole group is decided. Of other streams, buffers
+//! are kept or dropped whole by where they start. What is ahead of the video waits in the element.
 //!
 //! ```text
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin name=d  d. ! videoconvert ! desumnet ! desumskim name=s ratio=0.2 ! \
@@ -38,7 +39,10 @@ pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     gst::Element::register(Some(plugin), "desumskim", gst::Rank::NONE, Skim::static_type())
 }
 
-/// The segment event of the output, in place of one of the input: timestamps there are running times.
-fn retimed(event: &gst::Event) -> gst::Event {
-    gst::event::Segment::builder(&gst::FormattedSegment::<gst::ClockTime>::new()).seqnum(event.seqnum()).build()
+/// The segment event of the output, in place of one of the input: timestamps there are running times from `origin` on.
+fn retimed(event: &gst::Event, origin: gst::ClockTime) -> gst::Event {
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(origin);
+    segment.set_position(origin);
+    gst::event::Segment::builder(&segment).seqnum(event.seqnum()).build()
 }

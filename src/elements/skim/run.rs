@@ -201,7 +201,7 @@ impl Run {
                 match segment.segment().downcast_ref::<gst::ClockTime>() {
                     Some(own) => {
                         self.segment = own.clone();
-                        if self.settings.retime { super::retimed(&event) } else { event }
+                        if self.settings.retime { super::retimed(&event, gst::ClockTime::ZERO) } else { event }
                     }
                     None => event,
                 }

@@ -7,7 +7,9 @@ use gst::{prelude::*, subclass::prelude::*};
 use super::{
     imp::{CAT, Skim, State, keep_sticky},
     lane::{Lane, Next},
+    settings::Mode,
 };
+use crate::summary::key_frames::KeyFrames;
 
 /// How far a stream may be ahead of the video before its upstream has to wait, ns.
 const AHEAD: u64 = 60_000_000_000;
@@ -54,7 +56,7 @@ impl Skim {
             return None;
         }
         // Of what has been decided already, the open piece at most concerns it.
-        let piece = state.run.as_ref().map_or(0, |run| run.timeline.numbers().end.saturating_sub(1));
+        let piece = state.timeline().map_or(0, |timeline| timeline.numbers().end.saturating_sub(1));
         state.lanes.insert(number, Lane::new(sinkpad.clone(), srcpad.clone(), piece));
         drop(state);
         if element.current_state().max(element.pending_state()) > gst::State::Ready {
@@ -83,7 +85,9 @@ impl Skim {
             let _ = pad.set_active(false);
             let _ = self.obj().remove_pad(pad);
         }
-        self.state().lanes.remove(&number);
+        let mut state = self.state();
+        state.lanes.remove(&number);
+        state.key_frames.take_if(|(leader, _)| *leader == number);
     }
 
     fn lane_activate(&self, number: u32, pad: &gst::Pad, active: bool) -> Result<(), gst::LoggableError> {
@@ -123,7 +127,10 @@ impl Skim {
         }
         let lane = state.lanes.get_mut(&number).filter(|lane| !lane.flushing).ok_or(gst::FlowError::Flushing)?;
         let flow = lane.flow?;
-        lane.add_buffer(buffer);
+        let key_frame = lane.add_buffer(buffer);
+        if let Some((time, key_frames)) = key_frame.zip(state.leads(number)) {
+            key_frames.add(time);
+        }
         drop(state);
         self.changed.notify_all();
         Ok(flow)
@@ -145,6 +152,7 @@ impl Skim {
             }
             gst::EventType::FlushStop => {
                 let events = lane.clear(manner);
+                state.leads(number).into_iter().for_each(KeyFrames::clear);
                 drop(state);
                 keep_sticky(&srcpad, events.into_iter());
                 let passed = srcpad.push_event(event);
@@ -157,9 +165,27 @@ impl Skim {
             _ if lane.flushing => return false,
             _ => {}
         }
+        let kind = event.type_();
         let added = lane.add_event(event, manner);
+        let (encoded, arrived) = (lane.is_encoded_video(), lane.arrived());
+        if encoded {
+            state.key_frames.get_or_insert_with(|| (number, KeyFrames::default()));
+        }
+        if kind == gst::EventType::Eos {
+            state.leads(number).into_iter().for_each(|key_frames| key_frames.end(arrived));
+        }
+        let fast =
+            state.run.as_ref().is_some_and(|run| run.settings.plan.is_none() && run.settings.mode == Mode::Timelapse);
         drop(state);
         self.changed.notify_all();
+        if encoded && fast && kind == gst::EventType::Caps {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ("sink_{number}: encoded video plays at normal speed only: decode it, or use mode=skim")
+            );
+            return false;
+        }
         if let Err(error) = added {
             gst::element_imp_error!(self, gst::StreamError::Format, ("sink_{number}: {error}"));
             return false;
@@ -171,7 +197,7 @@ impl Skim {
     fn send_next(&self, number: u32) {
         let mut guard = self.state();
         let (next, pad) = loop {
-            let State { run, lanes, flushing, .. } = &mut *guard;
+            let State { run, lanes, key_frames, flushing, .. } = &mut *guard;
             let Some(lane) = lanes.get_mut(&number) else { return };
             let (Some(run), false) = (run, lane.flushing) else {
                 let pad = lane.srcpad.clone();
@@ -180,7 +206,14 @@ impl Skim {
                 return;
             };
             // While the video is flushed, the timeline is not to be trusted.
-            let next = if *flushing { Next::Wait } else { lane.next(&run.timeline, run.settings.manner()) };
+            let timeline = match key_frames {
+                Some((_, key_frames)) => {
+                    key_frames.follow(&run.timeline);
+                    &key_frames.timeline
+                }
+                None => &run.timeline,
+            };
+            let next = if *flushing { Next::Wait } else { lane.next(timeline, run.settings.manner()) };
             if !matches!(next, Next::Wait) {
                 break (next, lane.srcpad.clone());
             }

@@ -17,6 +17,7 @@ impl Skim {
             return Err(error);
         }
         let settled = state.settled();
+        state.key_frames.iter_mut().for_each(|(_, key_frames)| key_frames.timeline.forget(settled));
         let run = state.run.as_mut().ok_or(gst::FlowError::Flushing)?;
         let latency = run.latency();
         let warn = run.add_frame(buffer);
@@ -43,7 +44,7 @@ impl Skim {
         while let Some(next) = out.pop_front() {
             match next {
                 Out::Buffer(buffer) => {
-                    if let Err(error) = self.srcpad.push(buffer) {
+                    if let Err(error) = self.srcpad.push(buffer).or_else(|error| self.if_only_scored(error)) {
                         let event = |out| if let Out::Event(event) = out { Some(event) } else { None };
                         keep_sticky(&self.srcpad, out.into_iter().filter_map(event));
                         return Err(error);
@@ -60,6 +61,12 @@ impl Skim {
             }
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// A video that leads nowhere may be there for the sake of the other streams.
+    fn if_only_scored(&self, error: gst::FlowError) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let wanted = || self.state().lanes.values().any(|lane| lane.srcpad.is_linked());
+        if error == gst::FlowError::NotLinked && wanted() { Ok(gst::FlowSuccess::Ok) } else { Err(error) }
     }
 
     pub(super) fn sink_event(&self, event: gst::Event) -> bool {
@@ -100,6 +107,7 @@ impl Skim {
         let mut state = self.state();
         state.flushing = false;
         state.lanes.values_mut().for_each(super::lane::Lane::begin_anew);
+        state.key_frames.iter_mut().for_each(|(_, key_frames)| key_frames.begin_anew());
         let begun = state.run.as_mut().map(super::run::Run::begin_anew);
         drop(state);
         self.changed.notify_all();
