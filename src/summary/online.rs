@@ -92,6 +92,8 @@ pub struct Online {
     past: VecDeque<Decision>,
     past_time: u64,
     kept_time: u64,
+    /// Score and duration of all in `ahead` and `past`, by score: a window may be a day, and is not to be sorted for each decision.
+    known: Vec<(f64, u64)>,
     run: Run,
 }
 
@@ -100,11 +102,22 @@ impl Online {
     pub fn new(settings: Settings) -> Self {
         // As if the last clip had ended long enough ago.
         let run = Run { keeping: false, time: settings.merge_gap };
-        Self { settings, ahead: VecDeque::new(), ahead_time: 0, past: VecDeque::new(), past_time: 0, kept_time: 0, run }
+        Self {
+            settings,
+            ahead: VecDeque::new(),
+            ahead_time: 0,
+            past: VecDeque::new(),
+            past_time: 0,
+            kept_time: 0,
+            known: Vec::new(),
+            run,
+        }
     }
 
     /// A segment comes; the decisions that are due.
     pub fn push(&mut self, segment: Segment) -> Vec<Decision> {
+        self.known
+            .insert(self.known.partition_point(|&(score, _)| score < segment.score), (segment.score, segment.duration));
         self.ahead.push_back(segment);
         self.ahead_time += segment.duration;
         let mut due = Vec::new();
@@ -144,6 +157,11 @@ impl Online {
             if let Some(gone) = self.past.pop_front() {
                 self.past_time -= gone.segment.duration;
                 self.kept_time -= if gone.keep { gone.segment.duration } else { 0 };
+                let Segment { score, duration, .. } = gone.segment;
+                let alike = self.known.partition_point(|known| known.0 < score);
+                if let Some(place) = self.known[alike..].iter().position(|known| known.1 == duration) {
+                    self.known.remove(alike + place);
+                }
             }
         }
         Some(decision)
@@ -208,12 +226,10 @@ struct Look<'a> {
 impl<'a> Look<'a> {
     /// `last`: nothing comes after what is seen.
     fn new(online: &'a Online, last: bool) -> Self {
-        let known = || online.past.iter().map(|decision| &decision.segment).chain(&online.ahead);
-        let mut sorted: Vec<f64> = known().map(|segment| segment.score).collect();
-        sorted.sort_by(f64::total_cmp);
+        let known = &online.known;
         let rank = |score: f64| {
-            let (below, up_to) = (sorted.partition_point(|&s| s < score), sorted.partition_point(|&s| s <= score));
-            (below + up_to) as f64 / (2 * sorted.len()) as f64
+            let (below, up_to) = (known.partition_point(|k| k.0 < score), known.partition_point(|k| k.0 <= score));
+            (below + up_to) as f64 / (2 * known.len()) as f64
         };
         let (mut ends, mut worths) = (vec![0], vec![0.0]);
         for (i, segment) in online.ahead.iter().enumerate() {
@@ -224,8 +240,10 @@ impl<'a> Look<'a> {
         // Of a clip to come, all but its ends.
         let rolls = (online.settings.pre_roll + online.settings.post_roll) as f64;
         let shown = 1.0 - rolls / (2.0 * rolls.max(online.settings.min_clip as f64)).max(1.0);
-        let room = online.left() + online.settings.ratio * (online.ahead_time as f64 + future);
-        let known: Vec<(f64, f64)> = known().map(|s| (rank(s.score), s.duration as f64)).collect();
+        let time = online.ahead_time as f64 + future;
+        // More than all of it can't be kept, each clip rounded up to a cell.
+        let all = time + online.ahead.len() as f64 * CELL;
+        let room = (online.left() + online.settings.ratio * time).min(all);
         Self {
             settings: &online.settings,
             last,
@@ -307,11 +325,17 @@ impl<'a> Look<'a> {
 }
 
 /// Worth that each number of cells up to `cells` buys in the time to come, `future`, if that is like what is known: importance and
-/// time of segments.
-fn worth_later(mut known: Vec<(f64, f64)>, future: f64, cells: usize) -> impl Iterator<Item = f64> {
-    let stretch = future / known.iter().map(|(_, time)| time).sum::<f64>();
-    known.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut best = known.into_iter().map(move |(importance, time)| (importance, time * stretch)).peekable();
+/// time of segments, by score.
+fn worth_later(known: &[(f64, u64)], future: f64, cells: usize) -> impl Iterator<Item = f64> {
+    let stretch = future / known.iter().map(|&(_, time)| time as f64).sum::<f64>();
+    let mut up_to = known.len();
+    let ranked = known.chunk_by(|a, b| a.0 == b.0).rev().flat_map(move |alike| {
+        let below = up_to - alike.len();
+        let importance = (below + up_to) as f64 / (2 * known.len()) as f64;
+        up_to = below;
+        alike.iter().rev().map(move |&(_, time)| (importance, time as f64 * stretch))
+    });
+    let mut best = ranked.peekable();
     let mut bought = 0.0;
     let rest = (0..cells).map(move |_| {
         let mut need = CELL;
