@@ -11,10 +11,9 @@ use std::{
 };
 
 use common::{
-    camera::{Camera, WITH_SOUND, units_after_lengths},
-    watching::{decode, hashes, looker, probe, render, wait_for},
+    camera::{Camera, WITH_SOUND},
+    watching::{clips, decode, hashes, looker, probe, render, units, video, wait_for},
 };
-use gst::prelude::*;
 use gstdesumnet::watch::{
     clips::Desk,
     complaints::Say,
@@ -96,27 +95,6 @@ impl Watched {
         self.threads.into_iter().for_each(|thread| thread.join().unwrap());
         Arc::into_inner(self.said).unwrap().into_inner().unwrap()
     }
-}
-
-fn clips(folder: &Path) -> Vec<serde_json::Value> {
-    let text = std::fs::read_to_string(folder.join(LINES)).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-fn video(folder: &Path, line: &serde_json::Value) -> PathBuf {
-    folder.join(line["file"].as_str().unwrap())
-}
-
-/// The units of H.264 in an MP4 file, by packet.
-fn units(path: &Path) -> Vec<Vec<Vec<u8>>> {
-    let line = format!("filesrc location={} ! qtdemux ! video/x-h264 ! appsink name=out sync=false", path.display());
-    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
-    let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
-    pipeline.set_state(gst::State::Playing).unwrap();
-    let of = |sample: gst::Sample| units_after_lengths(&sample.buffer().unwrap().map_readable().unwrap());
-    let units = std::iter::from_fn(|| sink.pull_sample().ok()).map(of).collect();
-    pipeline.set_state(gst::State::Null).unwrap();
-    units
 }
 
 #[test]

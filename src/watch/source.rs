@@ -244,6 +244,7 @@ impl Source {
             gst::MessageType::Eos,
             gst::MessageType::StreamCollection,
             gst::MessageType::Application,
+            gst::MessageType::Latency,
         ];
         let (mut frames, mut latest) = (before, Instant::now());
         loop {
@@ -263,6 +264,8 @@ impl Source {
             let Some(message) = message else { continue };
             match message.view() {
                 gst::MessageView::Eos(_) if self.shared.ends => return End::Stopped,
+                // What shows the pictures in time has to know how late they come.
+                gst::MessageView::Latency(_) => drop(self.pipeline.recalculate_latency()),
                 gst::MessageView::Error(error) if connection.owns(&message) => return self.failure(&error.error()),
                 gst::MessageView::Error(error) if self.is_of_pictures(&message) => {
                     let reason = self.secrets.hide(&error.error().to_string());

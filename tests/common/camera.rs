@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread::JoinHandle,
 };
 
@@ -24,13 +27,24 @@ pub const MU_LAW: &str = "videotestsrc is-live=true ! video/x-raw,width=320,heig
      ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=25 ! rtph264pay name=pay0 pt=96 \
      audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! mulawenc ! rtppcmupay name=pay1";
 
+/// Nothing but one colour: what else there is was drawn on it.
+pub const BLUE: &str = "videotestsrc is-live=true pattern=blue ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 \
+     ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=25 ! rtph264pay name=pay0 pt=96";
+
 /// User and password of [`Camera::guarded`].
 pub const USER: &str = "admin";
 pub const PASSWORD: &str = "s3cret-word";
 
+/// Hashes of units of H.264.
+pub type Units = Arc<Mutex<HashSet<blake3::Hash>>>;
+
 pub struct Camera {
     pub port: u16,
-    sent: Arc<Mutex<HashSet<Vec<u8>>>>,
+    /// What it has sent.
+    pub sent: Units,
+    /// What it sends, once somebody looks.
+    media: Arc<Mutex<Option<gst::Bin>>>,
+    clients: Arc<AtomicUsize>,
     server: gst_rtsp_server::RTSPServer,
     attached: Option<glib::SourceId>,
     main: glib::MainLoop,
@@ -70,34 +84,51 @@ impl Camera {
                 .build();
             factory.add_role_from_structure(&role);
         }
-        let sent = Arc::new(Mutex::new(HashSet::new()));
-        let noting = sent.clone();
+        let sent = Units::default();
+        let media = Arc::new(Mutex::new(None));
+        let (noting, shown) = (sent.clone(), media.clone());
         factory.connect_media_configure(move |_, media| {
             let bin = media.element().downcast::<gst::Bin>().unwrap();
+            *shown.lock().unwrap() = Some(bin.clone());
             let Some(element) = bin.by_name("sent") else { return };
             let noting = noting.clone();
             element.static_pad("sink").unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
                 let map = info.buffer().unwrap().map_readable().unwrap();
-                noting.lock().unwrap().extend(units_after_start_codes(&map));
+                noting.lock().unwrap().extend(units_after_start_codes(&map).iter().map(|unit| blake3::hash(unit)));
                 gst::PadProbeReturn::Ok
             });
         });
         server.mount_points().unwrap().add_factory("/live", factory);
+        let clients = Arc::new(AtomicUsize::new(0));
+        let counting = clients.clone();
+        server.connect_client_connected(move |_, _| {
+            counting.fetch_add(1, Ordering::Relaxed);
+        });
         let attached = server.attach(Some(&context)).unwrap();
         let main = glib::MainLoop::new(Some(&context), false);
         let running = main.clone();
         let thread = std::thread::spawn(move || running.run());
         let port = server.bound_port() as u16;
-        Self { port, sent, server, attached: Some(attached), main, thread: Some(thread) }
+        Self { port, sent, media, clients, server, attached: Some(attached), main, thread: Some(thread) }
     }
 
     pub fn uri(&self) -> String {
         format!("rtsp://127.0.0.1:{}/live", self.port)
     }
 
+    /// An element of what it sends, by name; `None` before somebody looks.
+    pub fn element(&self, name: &str) -> Option<gst::Element> {
+        self.media.lock().unwrap().as_ref()?.by_name(name)
+    }
+
+    /// How many have connected to it so far.
+    pub fn clients(&self) -> usize {
+        self.clients.load(Ordering::Relaxed)
+    }
+
     /// Whether it sent a unit of H.264.
     pub fn has_sent(&self, unit: &[u8]) -> bool {
-        self.sent.lock().unwrap().contains(unit)
+        self.sent.lock().unwrap().contains(&blake3::hash(unit))
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+#[cfg(feature = "watch")]
+pub mod browser;
 pub mod camera;
 pub mod labelled;
 pub mod scorer;

@@ -1,9 +1,15 @@
 //! What the tests of `watch` share: rendered streams as packets, and what ffprobe sees in a file.
 
-use std::{path::Path, process::Command, sync::mpsc};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    sync::mpsc,
+};
 
 use gst::prelude::*;
-use gstdesumnet::watch::ring::Packet;
+use gstdesumnet::watch::{folder::LINES, ring::Packet};
+
+use super::camera::units_after_lengths;
 
 /// What plays before the first picture is decoded, and the times of packets count from: as a source has it.
 const START: u64 = 1_000_000_000_000;
@@ -153,4 +159,27 @@ pub fn render_file(path: &Path, frames: u32) -> (Vec<String>, Vec<String>) {
     pipeline.set_state(gst::State::Null).unwrap();
     let hashes = |stream| probe(path, stream).into_iter().map(|packet| packet.hash).collect();
     (hashes("v"), hashes("a"))
+}
+
+/// The lines of the finished clips.
+pub fn clips(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join(LINES)).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Where the video of a line is.
+pub fn video(folder: &Path, line: &serde_json::Value) -> PathBuf {
+    folder.join(line["file"].as_str().unwrap())
+}
+
+/// The units of H.264 in an MP4 file, by packet.
+pub fn units(path: &Path) -> Vec<Vec<Vec<u8>>> {
+    let line = format!("filesrc location={} ! qtdemux ! video/x-h264 ! appsink name=out sync=false", path.display());
+    let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+    let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let of = |sample: gst::Sample| units_after_lengths(&sample.buffer().unwrap().map_readable().unwrap());
+    let units = std::iter::from_fn(|| sink.pull_sample().ok()).map(of).collect();
+    pipeline.set_state(gst::State::Null).unwrap();
+    units
 }
