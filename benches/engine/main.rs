@@ -3,6 +3,7 @@
 //! Prints the tables of docs/PERFORMANCE.md and writes them to `out/bench.json`. The parts run in processes of their own, so that each
 //! has its own peak of memory.
 
+mod cameras;
 mod gpu;
 mod live;
 mod network;
@@ -29,6 +30,7 @@ fn main() {
         ["part", "live", streams, interval] => {
             live::measure(streams.parse().expect("a number"), interval.parse().expect("a number"))
         }
+        ["part", "cameras", cameras, video] => cameras::measure(cameras.parse().expect("a number"), Path::new(video)),
         [] => return whole(),
         _ => panic!("usage: cargo bench --bench engine"),
     };
@@ -53,11 +55,18 @@ fn whole() {
     report.extend(part(&["gpu"]));
     report.insert("pipelines".into(), pipeline::all(&out).into());
     report.extend(live::all());
+    report.insert("cameras".into(), cameras::all(&out).into());
     let path = out.join("bench.json");
     let text = serde_json::to_string_pretty(&report).expect("plain values");
     std::fs::write(&path, text + "\n").unwrap_or_else(|error| panic!("{} can't be written: {error}", path.display()));
     let mut tables = format!("{}\n\n", machine());
-    for table in [network::table(&report), gpu::table(&report), pipeline::table(&report), live::table(&report)] {
+    for table in [
+        network::table(&report),
+        gpu::table(&report),
+        pipeline::table(&report),
+        live::table(&report),
+        cameras::table(&report),
+    ] {
         let _ = writeln!(tables, "{table}");
     }
     println!("{tables}");
@@ -73,9 +82,9 @@ fn machine() -> String {
     format!("{} ({}), {threads} threads", model.trim_start_matches(['\t', ' ', ':']), has.join(", "))
 }
 
-/// Most memory that this process had, MB.
-fn peak_memory() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Most memory that a process had, MB: `self`, or a number.
+fn peak_memory_of(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     peak.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
 }

@@ -14,7 +14,7 @@ use gstdesumnet::{
 };
 use tch::{Kind, Tensor};
 
-use crate::{Report, entry, markdown, number, peak_memory};
+use crate::{Report, entry, markdown, number, peak_memory_of};
 
 /// Each way's turns.
 const ROUNDS: usize = 12;
@@ -171,7 +171,7 @@ pub fn measure() -> Report {
             entry(&format!("preparing_{name}_over_engine"), ms / engine),
         ]);
     }
-    report.insert("network_peak_mb".into(), peak_memory().into());
+    report.insert("network_peak_mb".into(), peak_memory_of("self").into());
     report
 }
 

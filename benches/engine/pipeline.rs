@@ -8,7 +8,7 @@ use std::{
 use gst::prelude::*;
 use serde_json::{Value, json};
 
-use crate::{Report, entry, markdown, number, part, peak_memory};
+use crate::{Report, entry, markdown, number, part, peak_memory_of};
 
 /// Name, width and height of the videos.
 const SIZES: [(&str, u32, u32); 3] = [("480p", 854, 480), ("1080p", 1920, 1080), ("4k", 3840, 2160)];
@@ -85,7 +85,7 @@ pub fn measure(stage: &str, video: &Path) -> Report {
         entry("frames_per_second", f64::from(FRAMES) / seconds),
         entry("processor_seconds", processor),
     ]);
-    report.insert("peak_mb".into(), peak_memory().into());
+    report.insert("peak_mb".into(), peak_memory_of("self").into());
     report
 }
 
