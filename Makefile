@@ -1,5 +1,6 @@
 # gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
-# Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation, evaluate), PREFIX and DESTDIR (install).
+# Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation, evaluate), PREFIX and DESTDIR (install),
+# FEATURES=v1_24 (setup, build, test).
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
@@ -7,10 +8,10 @@ LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-
 .PHONY: setup build test check demo reference ablation evaluate bench install clean
 
 setup:
-	@tools/setup $(if $(CUDA),--cuda)
+	@tools/setup $(if $(CUDA),--cuda) $(if $(filter v1_24,$(FEATURES)),--analytics)
 
 build: setup
-	cargo build --release
+	cargo build --release --features "$(FEATURES)"
 
 demo: setup
 	cargo build --release --lib --example demo
@@ -18,12 +19,12 @@ demo: setup
 
 test: setup check
 	@tools/setup --tests
-	cargo test
+	cargo test --features "$(FEATURES)"
 
 check: setup
 	cargo fmt --all -- --check
-	cargo clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
+	cargo clippy --all-targets --features "$(FEATURES)" -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --features "$(FEATURES)"
 
 # The independent computation in PyTorch that the scores are compared with needs all of PyTorch, 5 GB: not part of `test`.
 reference: setup
