@@ -1,6 +1,6 @@
 # gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
 # Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation, evaluate), PREFIX and DESTDIR (install),
-# FEATURES=v1_24 (setup, build, test).
+# FEATURES=v1_24 (setup, build, test, install).
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
@@ -45,7 +45,7 @@ bench: setup
 	cargo bench --bench engine
 
 install: setup
-	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)"
+	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(FEATURES)"
 
 clean:
 	cargo clean
