@@ -1,11 +1,11 @@
 # gst-plugin-desumnet. `make demo` and `make test` install what is missing first; both work on a machine that has only Rust.
 # Settings: CUDA=1 (setup), VIDEO=path (demo), DATA=folder (ablation, evaluate), PREFIX and DESTDIR (install),
-# FEATURES=v1_24 (setup, build, test, install).
+# FEATURES=v1_24 (setup, build, test, install, deb).
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo reference ablation evaluate bench install clean
+.PHONY: setup build test check demo reference ablation evaluate bench install deb clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda) $(if $(filter v1_24,$(FEATURES)),--analytics)
@@ -46,6 +46,12 @@ bench: setup
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(FEATURES)"
+
+# out/gst-plugin-desumnet_VERSION_ARCHITECTURE.deb, for the release of Debian that it is made on.
+deb: setup
+	@tools/setup --deb
+	FEATURES="$(FEATURES)" dpkg-buildpackage --target=binary
+	dh_prep
 
 clean:
 	cargo clean
