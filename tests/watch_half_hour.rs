@@ -1,7 +1,7 @@
 //! A camera watched for half an hour, by `desumnet watch` as a user runs it:
-//! `VIDEO=event.mp4 cargo test --release --test watch_half_hour -- --ignored --nocapture` (`MINUTES=30`).
+//! `VIDEO=archery.mp4 CATEGORY=Archery cargo test --test watch_half_hour -- --ignored --nocapture` (`MINUTES=30`).
 //!
-//! The camera shows a rendered scene, and every minute some seconds of the video, of which the model must think more. Its server is
+//! The camera shows a rendered scene, and every minute some seconds of the video, which the model must take for that category. Its server is
 //! killed three times.
 
 mod common;
@@ -57,9 +57,10 @@ fn pictures(video: &str, to: &Path) {
 }
 
 #[test]
-#[ignore = "half an hour; VIDEO names a video whose moments matter"]
+#[ignore = "half an hour; VIDEO names a video, CATEGORY what the model takes it for"]
 fn every_event_is_in_a_clip_that_plays() {
     let minutes: u32 = std::env::var("MINUTES").map_or(30, |minutes| minutes.parse().unwrap());
+    let category = std::env::var("CATEGORY").expect("CATEGORY names one of the model's");
     let folder = tempfile::tempdir().unwrap();
     let raw = folder.path().join("event.yuv");
     pictures(&std::env::var("VIDEO").expect("VIDEO names the video of the event"), &raw);
@@ -81,6 +82,8 @@ fn every_event_is_in_a_clip_that_plays() {
         .args([
             "watch",
             &format!("yard={uri}"),
+            "--category",
+            &category,
             "--threshold",
             THRESHOLD,
             "--pre-roll",

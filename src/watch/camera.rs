@@ -157,7 +157,9 @@ impl Deciding {
         for (flag, count) in [(Flags::LATE, &self.counts.late), (Flags::CARRIED, &self.counts.carried)] {
             count.fetch_add(flags.contains(flag).into(), Ordering::Relaxed);
         }
-        self.counts.latency.store(now.saturating_sub(segment.start + segment.duration), Ordering::Relaxed);
+        if !flags.contains(Flags::CARRIED) {
+            self.counts.latency.store(now.saturating_sub(segment.start + segment.duration), Ordering::Relaxed);
+        }
         self.waiting.push_back(kept);
         let decisions = self.decider.push(segment);
         self.hand_on(decisions);
