@@ -659,8 +659,8 @@ fn an_unlinked_stream_is_no_matter_of_the_others_and_an_error_is() {
         let refused = (0..).map(|n| stream.push(sound(n * 80..n * 80 + 80, |_| 1))).find(Result::is_err);
         assert_eq!(refused, Some(Err(fails)));
         assert_eq!(rig.video.push(frame(10, FRAME * 1_000_000)), video);
-        let patience = video.is_err().then(|| ClockTime::try_from(PATIENCE).unwrap()).unwrap_or_default();
-        let error = rig.bus.timed_pop_filtered(patience, &[gst::MessageType::Error]);
+        let patience = if video.is_err() { PATIENCE } else { Duration::ZERO };
+        let error = rig.bus.timed_pop_filtered(ClockTime::try_from(patience).unwrap(), &[gst::MessageType::Error]);
         assert_eq!(error.is_some(), video.is_err());
     }
 }
