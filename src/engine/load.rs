@@ -100,10 +100,10 @@ mod tests {
     #[test]
     fn the_interval_rises_until_all_fits_and_falls_when_there_is_time_again() {
         let (mut load, start) = (Load::default(), Instant::now());
-        let rising = run(&mut load, start, 0..60, 4.7);
+        let rising = run(&mut load, start, 0..60, 5.5);
         // Each is given time to show.
         assert_eq!(rising[..10], [2, 2, 2, 3, 3, 3, 4, 4, 4, 6]);
-        // At 6 it is busy for four fifths: 5 would be too much.
+        // At 6 it is busy for nine tenths: 5 would be too much.
         assert_eq!(rising[10..], [6; 50]);
         let falling = run(&mut load, start, 60..100, 1.5);
         assert_eq!((falling[0], falling[39]), (6, 2));
