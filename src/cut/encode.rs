@@ -59,8 +59,10 @@ fn link(
         let filter = gst::parse::bin_from_description(&filter, true).map_err(|e| Some(e.to_string()))?;
         pipeline.add(&filter).map_err(told)?;
         link_pads(&pad_of(filter.upcast_ref(), "src")?, &input)?;
-        link_pads(stream, &pad_of(filter.upcast_ref(), "sink")?)?;
         filter.sync_state_with_parent().map_err(told)?;
+        // Last: a stream's events pass before its first buffer waits for this to end. A pad that is not active yet would refuse
+        // them, and the stream would stop without a word.
+        link_pads(stream, &pad_of(filter.upcast_ref(), "sink")?)?;
     }
     Ok(())
 }
