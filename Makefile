@@ -40,7 +40,7 @@ evaluate: setup
 	cargo build --release --bin desumnet-train
 	tools/evaluate $(if $(DATA),--data "$(DATA)")
 
-# Tables of docs/PERFORMANCE.md and out/bench.json: ten minutes, on a machine that does nothing else.
+# Tables of docs/PERFORMANCE.md and out/bench.json: a quarter of an hour, on a machine that does nothing else.
 bench: setup
 	cargo bench --bench engine
 

@@ -31,8 +31,9 @@ fn main() {
             live::measure(streams.parse().expect("a number"), interval.parse().expect("a number"))
         }
         ["part", "cameras", cameras, video] => cameras::measure(cameras.parse().expect("a number"), Path::new(video)),
+        ["live"] => return in_time(),
         [] => return whole(),
-        _ => panic!("usage: cargo bench --bench engine"),
+        _ => panic!("usage: cargo bench --bench engine [live]"),
     };
     println!("{}", Value::Object(report));
 }
@@ -54,8 +55,7 @@ fn whole() {
     report.extend(part(&["network"]));
     report.extend(part(&["gpu"]));
     report.insert("pipelines".into(), pipeline::all(&out).into());
-    report.extend(live::all());
-    report.insert("cameras".into(), cameras::all(&out).into());
+    report.extend(streams(&out));
     let path = out.join("bench.json");
     let text = serde_json::to_string_pretty(&report).expect("plain values");
     std::fs::write(&path, text + "\n").unwrap_or_else(|error| panic!("{} can't be written: {error}", path.display()));
@@ -70,6 +70,19 @@ fn whole() {
         let _ = writeln!(tables, "{table}");
     }
     println!("{tables}");
+}
+
+/// What has to be scored in time.
+fn streams(out: &Path) -> Report {
+    let mut report = live::all();
+    report.insert("cameras".into(), cameras::all(out).into());
+    report
+}
+
+/// That part of it alone.
+fn in_time() {
+    let report = streams(&std::env::temp_dir());
+    println!("{}\n\n{}\n{}", machine(), live::table(&report), cameras::table(&report));
 }
 
 /// Processor and number of threads.
