@@ -65,7 +65,7 @@ fn every_event_is_in_a_clip_that_plays() {
     let raw = folder.path().join("event.yuv");
     pictures(&std::env::var("VIDEO").expect("VIDEO names the video of the event"), &raw);
     let launch = format!(
-        "input-selector name=scene ! queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=50 \
+        "input-selector name=scene ! videorate ! video/x-raw,framerate=25/1 ! queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=50 \
          ! video/x-h264,stream-format=byte-stream ! h264parse name=sent ! rtph264pay name=pay0 pt=96 \
          videotestsrc is-live=true pattern=pinwheel ! video/x-raw,format=I420,width=640,height=360,framerate=25/1 ! scene.sink_0 \
          multifilesrc location={} loop=true blocksize=345600 ! rawvideoparse format=i420 width=640 height=360 framerate=25/1 \
