@@ -29,13 +29,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Turns to the event and back; when that was.
 fn show_event(camera: &Camera) -> [SystemTime; 2] {
     let scene = camera.element("scene").unwrap();
-    let show = |pad: &str| {
-        scene.set_property("active-pad", scene.static_pad(pad).unwrap());
+    let show = |alpha: f64| {
+        scene.static_pad("sink_1").unwrap().set_property("alpha", alpha);
         SystemTime::now()
     };
-    let began = show("sink_1");
+    let began = show(1.0);
     std::thread::sleep(EVENT);
-    [began, show("sink_0")]
+    [began, show(0.0)]
 }
 
 /// Resident memory, MiB.
@@ -65,7 +65,7 @@ fn every_event_is_in_a_clip_that_plays() {
     let raw = folder.path().join("event.yuv");
     pictures(&std::env::var("VIDEO").expect("VIDEO names the video of the event"), &raw);
     let launch = format!(
-        "input-selector name=scene ! videorate ! video/x-raw,framerate=25/1 ! queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=50 \
+        "compositor name=scene sink_1::alpha=0 ! video/x-raw,format=I420,framerate=25/1 ! queue ! x264enc speed-preset=ultrafast tune=zerolatency threads=1 key-int-max=50 \
          ! video/x-h264,stream-format=byte-stream ! h264parse name=sent ! rtph264pay name=pay0 pt=96 \
          videotestsrc is-live=true pattern=pinwheel ! video/x-raw,format=I420,width=640,height=360,framerate=25/1 ! scene.sink_0 \
          multifilesrc location={} loop=true blocksize=345600 ! rawvideoparse format=i420 width=640 height=360 framerate=25/1 \
