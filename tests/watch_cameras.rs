@@ -75,10 +75,20 @@ struct Watching {
 }
 
 fn watch(uri: &str, folder: &Path, outlets: Vec<Outlet>, score: impl Fn(u64) -> f64 + Send + 'static) -> Watching {
+    watch_and_decide(uri, folder, outlets, score, threshold())
+}
+
+fn watch_and_decide(
+    uri: &str,
+    folder: &Path,
+    outlets: Vec<Outlet>,
+    score: impl Fn(u64) -> f64 + Send + 'static,
+    decider: Box<dyn Decide>,
+) -> Watching {
     let Desked { desk, said } = desk("yard", folder, outlets);
     let (counts, say) = (desk.counts.clone(), desk.say.clone());
     let mut cameras = Cameras::default();
-    cameras.watch(watched::Camera::new(uri, &scorer(score), threshold(), desk).unwrap(), say);
+    cameras.watch(watched::Camera::new(uri, &scorer(score), decider, desk).unwrap(), say);
     Watching { cameras, counts, said }
 }
 
@@ -299,18 +309,38 @@ fn a_webhook_that_does_not_answer_holds_nothing_up() {
 fn events_of(folder: &Path) -> u64 {
     let line = &lines(folder)[0];
     let ns = |name: &str| line[name].as_u64().unwrap();
-    (ns("end_ns") - ns("start_ns")).div_ceil(16 * FRAME) + 1
+    (ns("end_ns") - ns("start_ns")) / (16 * FRAME) + 1
+}
+
+/// Decides when five more seconds are known.
+struct LooksAhead {
+    decider: Box<dyn Decide>,
+    waiting: Vec<online::Decision>,
+}
+
+impl Decide for LooksAhead {
+    fn push(&mut self, segment: online::Segment) -> Vec<online::Decision> {
+        self.waiting.extend(self.decider.push(segment));
+        let due = self.waiting.partition_point(|decision| decision.segment.start + 5 * SECOND <= segment.start);
+        self.waiting.drain(..due).collect()
+    }
+
+    fn finish(&mut self) -> Vec<online::Decision> {
+        self.waiting.extend(self.decider.finish());
+        std::mem::take(&mut self.waiting)
+    }
 }
 
 /// The other side of the tests below: watches until it is killed, or the standard input ends.
 #[test]
 fn child_that_watches() {
     let Some(folder) = std::env::var_os("DESUMNET_TEST_FOLDER") else { return };
-    // Two seconds in four matter; from the tenth on, all does.
-    let score = |time: u64| if time % (4 * SECOND) < SECOND || time > 6 * SECOND { 1.0 } else { 0.0 };
+    // The first second matters; from the fourth on, all does.
+    let score = |time: u64| if !(SECOND..4 * SECOND).contains(&time) { 1.0 } else { 0.0 };
     let folder = Path::new(&folder);
     let outlet = Outlet::open(Target::Json(Some(folder.join(EVENTS))), Arc::new(|_| {})).unwrap();
-    let watching = watch("test:", folder, vec![outlet], score);
+    let decider = LooksAhead { decider: threshold(), waiting: Vec::new() };
+    let watching = watch_and_decide("test:", folder, vec![outlet], score, Box::new(decider));
     let mut text = String::new();
     std::io::stdin().read_line(&mut text).unwrap();
     for text in watching.stop() {
@@ -335,10 +365,16 @@ fn child(folder: &Path, before: &str) -> std::process::Child {
 fn what_a_kill_leaves_plays_to_within_a_second_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = child(folder.path(), "");
+    let events = || -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(folder.path().join(EVENTS)).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
     wait_for("a clip that grows", || {
         let [whole, growing] = &videos(folder.path())[..] else { return None };
-        (whole.with_extension("jpg").exists() && try_probe(growing, "v").ok()?.len() > 100).then_some(())
+        let goes_on = events().last()?["type"] == "update";
+        (goes_on && whole.with_extension("jpg").exists() && try_probe(growing, "v").ok()?.len() > 100).then_some(())
     });
+    let killed = std::time::SystemTime::now();
     child.kill().unwrap();
     child.wait().unwrap();
     for path in videos(folder.path()) {
@@ -347,12 +383,14 @@ fn what_a_kill_leaves_plays_to_within_a_second_of_it() {
         assert_eq!(decode(&path), packets.len());
     }
     assert_eq!(lines(folder.path()).len(), 1);
-    // What was decided on by then, by its last event.
-    let events = std::fs::read_to_string(folder.path().join(EVENTS)).unwrap();
-    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
-    let length = (last["end_ns"].as_u64().unwrap() - last["start_ns"].as_u64().unwrap()) as f64 / 1e9;
+    let last = events().pop().unwrap();
     let played = end(&folder.path().join(last["file"].as_str().unwrap()));
-    assert!(last["type"] == "update" && played > length - 1.0, "{played} s of {length} s");
+    let start = humantime::parse_rfc3339(last["start"].as_str().unwrap()).unwrap();
+    let length = killed.duration_since(start).unwrap().as_secs_f64();
+    assert!(played > length - 1.0, "{played} s of {length} s");
+    // Most of that was not decided on yet.
+    let decided = (last["end_ns"].as_u64().unwrap() - last["start_ns"].as_u64().unwrap()) as f64 / 1e9;
+    assert!(played > decided + 3.0, "{played} s, {decided} s of it decided on");
 }
 
 #[test]

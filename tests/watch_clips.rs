@@ -10,7 +10,7 @@ use std::{
 };
 
 use common::watching::{Rendered, decode, hashes, probe, render, try_probe, wait_for};
-use gstdesumnet::watch::{recorder::Recorder, thumbnail};
+use gstdesumnet::watch::{recorder::Recorder, ring::Packet, thumbnail};
 
 const PLAIN: &str =
     "x264enc speed-preset=ultrafast threads=1 key-int-max=25 ! h264parse ! video/x-h264,stream-format=avc";
@@ -27,7 +27,8 @@ fn caps(rendered: &Rendered) -> Vec<gst::Caps> {
 fn record(path: &Path, rendered: &Rendered) {
     let mut recorder = Recorder::begin(path, &caps(rendered), rendered.video[0].time).unwrap();
     recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
-    recorder.finish().unwrap();
+    let end = rendered.video.iter().chain(&rendered.sound).map(Packet::end).max().unwrap();
+    assert_eq!(recorder.finish(end).unwrap().abs_diff(end) / 1_000, 0);
 }
 
 #[test]
@@ -57,6 +58,35 @@ fn packets_are_the_cameras_and_sound_is_in_step() {
     }
 }
 
+#[test]
+fn what_turns_out_to_be_too_much_is_cut_off() {
+    for encoder in [PLAIN, REORDERED, H265] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mp4");
+        let rendered = render(encoder, 75, LATE);
+        let start = rendered.video[0].time;
+        let mut recorder = Recorder::begin(&path, &caps(&rendered), start).unwrap();
+        recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
+        let asked = start + 1_500_000_000;
+        let end = recorder.finish(asked).unwrap();
+        assert!((asked..asked + 250_000_000).contains(&end), "{encoder}: {end} for {asked}");
+        let (video, sound) = (probe(&path, "v"), probe(&path, "a"));
+        // All that is decided before, of both.
+        let before = |packets: &[Packet<gst::Sample>]| packets.iter().filter(|packet| packet.decode < asked).count();
+        let (pictures, sounds) = (before(&rendered.video), before(&rendered.sound));
+        assert!((pictures..pictures + 6).contains(&video.len()), "{encoder}: {} of {pictures}", video.len());
+        assert!((sounds..sounds + 11).contains(&sound.len()), "{encoder}: {} of {sounds}", sound.len());
+        assert_eq!(
+            video.iter().map(|p| &p.hash).collect::<Vec<_>>(),
+            hashes(&rendered.video[..video.len()]).iter().collect::<Vec<_>>()
+        );
+        assert_eq!(decode(&path), video.len());
+        // As after a crash: no length and no index is told, which would be those of all that was written.
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(!bytes.windows(4).any(|four| four == b"mfra"));
+    }
+}
+
 /// The other side of the test below.
 #[test]
 fn child_that_is_killed() {
@@ -83,7 +113,7 @@ fn what_a_kill_leaves_plays_to_within_a_fragment() {
     // Six seconds were pushed: all but the last fragment gets there, and plays while the file is open.
     let reached = || {
         let last = try_probe(&path, "v").ok()?.iter().map(|p| p.pts).reduce(f64::max);
-        last.filter(|last| *last >= 5.4)
+        last.filter(|last| *last >= 5.7)
     };
     wait_for("the growing clip", reached);
     child.kill().unwrap();
@@ -91,7 +121,7 @@ fn what_a_kill_leaves_plays_to_within_a_fragment() {
     let (video, sound) = (probe(&path, "v"), probe(&path, "a"));
     let end = |packets: &[common::watching::Probed]| packets.iter().map(|p| p.pts).fold(0.0, f64::max);
     assert!(video[0].key);
-    assert!(end(&video) >= 5.4 && end(&sound) >= 5.4, "{} {}", end(&video), end(&sound));
+    assert!(end(&video) >= 5.7 && end(&sound) >= 5.7, "{} {}", end(&video), end(&sound));
     let (late, expected) = (sound[1].pts - video[0].pts, 0.3 + 1_024.0 / 48_000.0);
     assert!((late - expected).abs() < 1e-4, "sound after {late}, not {expected}");
     assert_eq!(decode(&path), video.len());
@@ -102,7 +132,7 @@ fn a_full_disk_is_told_and_what_is_written_stays() {
     let rendered = render(PLAIN, 50, 0);
     let mut recorder = Recorder::begin(Path::new("/dev/full"), &caps(&rendered), 0).unwrap();
     let pushed = recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]);
-    let error = pushed.and_then(|()| recorder.finish()).unwrap_err();
+    let error = pushed.and_then(|()| recorder.finish(2_000_000_000)).unwrap_err();
     assert!(error.to_string().starts_with("/dev/full can't be written: "), "{error}");
 }
 

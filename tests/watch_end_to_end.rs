@@ -119,13 +119,14 @@ fn a_decision_leaves_a_clip_with_the_cameras_packets_its_picture_line_and_events
     assert!(packets[0].key);
     let start = line["start_ns"].as_u64().unwrap();
     assert!(start <= first + 2 * SECOND && start > first + SECOND - 40_000_000, "{start} after {first}");
-    // What was asked for is in it to the frame.
+    // All that was asked for is in it, and at most a fragment and a frame more.
     let end = line["end_ns"].as_u64().unwrap();
-    assert!(end.abs_diff(first + 4 * SECOND) <= 40_000_000, "{end} after {first}");
+    let asked = first + 4 * SECOND - 40_000_000;
+    assert!((asked..=asked + 300_000_000).contains(&end), "{end} after {first}");
     let last = packets.iter().map(|packet| packet.pts).fold(0.0, f64::max);
-    assert!(((end - start) as f64 / 1e9 - last).abs() < 0.06);
     let sound_end = sound.iter().map(|packet| packet.pts).fold(0.0, f64::max);
-    assert!((sound_end - last).abs() < 0.06, "sound to {sound_end}, pictures to {last}");
+    assert!(((end - start) as f64 / 1e9 - last.max(sound_end)).abs() < 0.06);
+    assert!((sound_end - last).abs() < 0.3, "sound to {sound_end}, pictures to {last}");
     assert_eq!(decode(&path), packets.len());
     for units in units(&path) {
         assert!(units.iter().all(|unit| camera.has_sent(unit)));
@@ -224,8 +225,10 @@ fn a_picture_size_that_changes_in_the_stream_makes_another_clip() {
     let paths: Vec<PathBuf> = clips(folder.path()).iter().map(|line| video(folder.path(), line)).collect();
     let found: Vec<Vec<String>> =
         paths.iter().map(|path| probe(path, "v").into_iter().map(|packet| packet.hash).collect()).collect();
-    assert_eq!(found, [&hashes(&small.video)[25..], &hashes(&large.video)[..25]]);
-    assert!(paths.iter().all(|path| decode(path) == 25));
+    let last = found[1].len();
+    assert!((25..=31).contains(&last), "{last}");
+    assert_eq!(found, [&hashes(&small.video)[25..], &hashes(&large.video)[..last]]);
+    assert_eq!([decode(&paths[0]), decode(&paths[1])], [25, last]);
 }
 
 #[test]

@@ -330,35 +330,104 @@ fn timestamps_that_jump_ahead_and_back_run_on() {
     );
 }
 
+/// A playlist with its pieces of two seconds each, on loopback.
+struct Playlist {
+    _folder: tempfile::TempDir,
+    server: Arc<tiny_http::Server>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Playlist {
+    /// `told` makes what the server says of the whole playlist; it counts how often it was asked.
+    fn serve(frames: u32, told: impl Fn(&str, usize) -> String + Send + 'static) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        Playing::start(&format!(
+            "videotestsrc num-buffers={frames} pattern=ball ! {ENCODED} ! hlssink2 target-duration=2 max-files=100 playlist-length=0 \
+             location={0}/%05d.ts playlist-location={0}/live.m3u8",
+            path.display()
+        ))
+        .wait();
+        let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
+        let serving = server.clone();
+        let thread = std::thread::spawn(move || {
+            let mut asked = 0;
+            for request in serving.incoming_requests() {
+                let _ = match std::fs::read(path.join(&request.url()[1..])) {
+                    Ok(bytes) if request.url().ends_with(".m3u8") => {
+                        asked += 1;
+                        let told = told(&String::from_utf8(bytes).unwrap(), asked);
+                        request.respond(tiny_http::Response::from_string(told))
+                    }
+                    Ok(bytes) => request.respond(tiny_http::Response::from_data(bytes)),
+                    Err(_) => request.respond(tiny_http::Response::empty(404)),
+                };
+            }
+        });
+        Self { _folder: folder, server, thread: Some(thread) }
+    }
+
+    fn uri(&self) -> String {
+        format!("http://{}/live.m3u8", self.server.server_addr().to_ip().unwrap())
+    }
+}
+
+impl Drop for Playlist {
+    fn drop(&mut self) {
+        self.server.unblock();
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
 #[test]
 fn a_playlist_comes_whole_and_ends() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().display();
-    Playing::start(&format!(
-        "videotestsrc num-buffers=150 pattern=ball ! {ENCODED} ! hlssink2 target-duration=2 max-files=100 playlist-length=0 \
-         location={path}/%05d.ts playlist-location={path}/live.m3u8"
-    ))
-    .wait();
-    let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
-    let uri = format!("http://{}/live.m3u8", server.server_addr().to_ip().unwrap());
-    let (serving, served) = (server.clone(), folder.path().to_owned());
-    let thread = std::thread::spawn(move || {
-        for request in serving.incoming_requests() {
-            let _ = match std::fs::read(served.join(&request.url()[1..])) {
-                Ok(bytes) => request.respond(tiny_http::Response::from_data(bytes)),
-                Err(_) => request.respond(tiny_http::Response::empty(404)),
-            };
-        }
-    });
-    let mut watched = watch(&uri, None);
+    let playlist = Playlist::serve(150, |whole, _| whole.into());
+    let mut watched = watch(&playlist.uri(), None);
     let (video, _) = watched.pull(150);
     watched.thread.take().unwrap().join().unwrap().unwrap();
     assert!(video[0].key && watched.arrivals.try_iter().count() == 0);
     let mut times: Vec<u64> = video.iter().map(|packet| packet.time).collect();
     times.sort_unstable();
     assert!(times.windows(2).all(|w| (35_000_000..45_000_000).contains(&(w[1] - w[0]))), "{times:?}");
-    let error = watch(&uri.replace("live", "other"), None).error();
+    let error = watch(&playlist.uri().replace("live", "other"), None).error();
     assert!(error.contains("/other.m3u8 is not there: "), "{error}");
-    server.unblock();
-    thread.join().unwrap();
+}
+
+/// Takes one picture and no more until it is dropped, before what hands them to it.
+struct Stuck(gst_app::AppSink);
+
+impl Stuck {
+    /// With what comes of `uri` meanwhile.
+    fn at(uri: &str) -> (Watched, Self) {
+        gst::init().unwrap();
+        let sink = gst_app::AppSink::builder().sync(false).max_buffers(1).build();
+        let watched = watch(uri, Some(sink.upcast_ref()));
+        (watched, Self(sink))
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        self.0.set_max_buffers(0);
+        self.0.pull_sample().unwrap();
+    }
+}
+
+#[test]
+fn whoever_looks_at_the_pictures_holds_up_no_packets_of_a_live_camera() {
+    let (watched, _stuck) = Stuck::at("test:");
+    watched.pull(200);
+    assert!(watched.counts.shed.load(Ordering::Relaxed) > 0);
+}
+
+#[test]
+fn whoever_looks_at_the_pictures_holds_up_no_packets_of_a_live_playlist() {
+    // Ten seconds more each time it is asked for, and never an end.
+    let playlist = Playlist::serve(1_600, |whole, asked| {
+        let pieces = whole.match_indices(".ts\n").map(|(at, found)| at + found.len());
+        whole[..pieces.take(5 * asked).last().unwrap()].into()
+    });
+    let (watched, _stuck) = Stuck::at(&playlist.uri());
+    watched.pull(1_500);
+    assert!(watched.counts.shed.load(Ordering::Relaxed) > 0);
 }

@@ -5,20 +5,21 @@
 //! settled by it; the next segment brings a new look. In detail:
 //!
 //! - **Importance** is a score's rank among the segments that are known: what went by within the window, and what is seen ahead.
-//! - **Budget.** It is what is left, and the share of the time to come, up to `HORIZON`; clips take from it cell by cell (`CELL`).
-//!   The time to come is taken to be like what is known: the best of it is bought first, by clips of twice the least length.
+//! - **Budget.** It is what is left, and the share of the time to come, up to `look::HORIZON`; clips take from it cell by cell
+//!   (`look::CELL`). The time to come is taken to be like what is known: the best of it is bought first, by clips of twice the least
+//!   length.
 //! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
 //!   a dip too short to pay for another clip's is played through, and a spark is no clip.
 //! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
 //!
 //! Times are ns. Scores may be on any scale: only their order within the stream counts.
 
+mod look;
+
 use std::collections::VecDeque;
 
-/// Time over which the budget is planned, ns.
-const HORIZON: f64 = 60e9;
-/// What the budget is counted in, ns.
-const CELL: f64 = 0.25e9;
+use self::look::Look;
+
 /// How a stream is cut. The look-ahead should hold the shortest clip at least.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -207,150 +208,6 @@ fn best_stretch(decisions: &[Decision], least: u64) -> std::ops::Range<usize> {
     });
     let best = stretches.reduce(|a, b| if b.0 > a.0 { b } else { a });
     best.map_or(0..decisions.len(), |(_, range)| range)
-}
-
-/// What is known before a decision.
-struct Look<'a> {
-    settings: &'a Settings,
-    last: bool,
-    /// Time from the first undecided segment's start to each one's start, and to the end of all.
-    ends: Vec<u64>,
-    /// Importance times time, likewise.
-    worths: Vec<f64>,
-    /// Of the segment before the first.
-    importance_before: f64,
-    /// Worth that each number of cells, from 0 up to what is left of the budget, shows after what is seen.
-    later: Vec<f64>,
-}
-
-impl<'a> Look<'a> {
-    /// `last`: nothing comes after what is seen.
-    fn new(online: &'a Online, last: bool) -> Self {
-        let known = &online.known;
-        let rank = |score: f64| {
-            let (below, up_to) = (known.partition_point(|k| k.0 < score), known.partition_point(|k| k.0 <= score));
-            (below + up_to) as f64 / (2 * known.len()) as f64
-        };
-        let (mut ends, mut worths) = (vec![0], vec![0.0]);
-        for (i, segment) in online.ahead.iter().enumerate() {
-            ends.push(ends[i] + segment.duration);
-            worths.push(worths[i] + rank(segment.score) * segment.duration as f64);
-        }
-        let future = if last { 0.0 } else { (HORIZON - online.ahead_time as f64).max(0.0) };
-        // Of a clip to come, all but its ends.
-        let rolls = (online.settings.pre_roll + online.settings.post_roll) as f64;
-        let shown = 1.0 - rolls / (2.0 * rolls.max(online.settings.min_clip as f64)).max(1.0);
-        let time = online.ahead_time as f64 + future;
-        // More than all of it can't be kept, each clip rounded up to a cell.
-        let all = time + online.ahead.len() as f64 * CELL;
-        let room = (online.left() + online.settings.ratio * time).min(all);
-        Self {
-            settings: &online.settings,
-            last,
-            ends,
-            worths,
-            importance_before: online.past.back().map_or(0.0, |decision| rank(decision.segment.score)),
-            later: worth_later(known, future, (room / CELL).max(0.0) as usize).map(|worth| worth * shown).collect(),
-        }
-    }
-
-    /// Cells of the budget, for what is seen and what comes.
-    fn cells(&self) -> usize {
-        self.later.len() - 1
-    }
-
-    /// Cells that a clip from segment `first` to the one before `end` takes.
-    fn cells_of(&self, first: usize, end: usize) -> usize {
-        ((self.ends[end] - self.ends[first]) as f64 / CELL).round() as usize
-    }
-
-    /// The most that clips from each segment on show, with what comes later, by the number of cells that are left.
-    fn best_from_each(&self) -> Vec<Vec<f64>> {
-        let count = self.ends.len() - 1;
-        let mut best = vec![self.later.clone(); count + 1];
-        for first in (0..count).rev() {
-            let mut here = best[first + 1].clone();
-            for end in first + 1..=count {
-                let cells = self.cells_of(first, end);
-                let Some(shown) = self.shown(first, end, 0).filter(|_| cells <= self.cells()) else { continue };
-                let after = &best[self.next(end)];
-                for (here, after) in here[cells..].iter_mut().zip(after) {
-                    *here = here.max(shown + after);
-                }
-            }
-            best[first] = here;
-        }
-        best
-    }
-
-    /// Where the next clip may begin after one that ended here; between two there is a segment at least.
-    fn next(&self, end: usize) -> usize {
-        let gap_over = self.ends.partition_point(|&at| at < self.ends[end] + self.settings.merge_gap);
-        (end + 1).max(gap_over).min(self.ends.len() - 1)
-    }
-
-    /// What a clip from segment `first` to the one before `end` shows, of which `before` has been kept already; `None` if it may
-    /// not end there.
-    fn shown(&self, first: usize, end: usize, before: u64) -> Option<f64> {
-        let Settings { min_clip, max_clip, pre_roll, post_roll, .. } = *self.settings;
-        let time = self.ends[end] - self.ends[first];
-        let begun = before > 0;
-        let too_long = before + time > max_clip && (begun || end > first + 1);
-        // One that reaches the last segment seen may go on.
-        let open = end + 1 == self.ends.len() && (begun || !self.last);
-        if too_long || (before + time < min_clip && !open) {
-            return None;
-        }
-        let start = self.ends[first] as f64 - before as f64;
-        let to = self.ends[end] as f64 - post_roll as f64;
-        // Of what has been kept, only the end, which shows nothing if the clip ends here, makes a difference.
-        let from = if begun { (start + pre_roll as f64).max(-(post_roll as f64)) } else { start + pre_roll as f64 };
-        Some(if to > from { self.worth_until(to) - self.worth_until(from) } else { 0.0 })
-    }
-
-    /// Importance times time from the first segment's start until `place`; negative before it.
-    fn worth_until(&self, place: f64) -> f64 {
-        let i = self.ends.partition_point(|&end| end as f64 <= place);
-        if i == 0 {
-            return place * self.importance_before;
-        }
-        match (self.ends.get(i), self.worths.get(i)) {
-            (Some(&end), Some(worth)) => {
-                let share = (place - self.ends[i - 1] as f64) / (end - self.ends[i - 1]) as f64;
-                self.worths[i - 1] + (worth - self.worths[i - 1]) * share
-            }
-            _ => self.worths[i - 1],
-        }
-    }
-}
-
-/// Worth that each number of cells up to `cells` buys in the time to come, `future`, if that is like what is known: importance and
-/// time of segments, by score.
-fn worth_later(known: &[(f64, u64)], future: f64, cells: usize) -> impl Iterator<Item = f64> {
-    let stretch = future / known.iter().map(|&(_, time)| time as f64).sum::<f64>();
-    let mut up_to = known.len();
-    let ranked = known.chunk_by(|a, b| a.0 == b.0).rev().flat_map(move |alike| {
-        let below = up_to - alike.len();
-        let importance = (below + up_to) as f64 / (2 * known.len()) as f64;
-        up_to = below;
-        alike.iter().rev().map(move |&(_, time)| (importance, time as f64 * stretch))
-    });
-    let mut best = ranked.peekable();
-    let mut bought = 0.0;
-    let rest = (0..cells).map(move |_| {
-        let mut need = CELL;
-        while let Some((importance, rest)) = best.peek_mut().filter(|_| need > 0.0) {
-            let time = rest.min(need);
-            bought += *importance * time;
-            need -= time;
-            *rest -= time;
-            if *rest <= 0.0 {
-                best.next();
-            }
-        }
-        bought
-    });
-    std::iter::once(0.0).chain(rest)
 }
 
 #[cfg(test)]

@@ -60,8 +60,8 @@ struct Open {
     /// When its best stretch is, and the last key frame up to there.
     best: u64,
     picture: Option<gst::Sample>,
-    /// The last key frame of all, and when it plays.
-    key: Option<(u64, gst::Sample)>,
+    /// Key frames that may still become its picture, and when they play.
+    keys: Vec<(u64, gst::Sample)>,
     start: SystemTime,
     /// The latest end of its pictures, running time in ns.
     reached: u64,
@@ -72,6 +72,9 @@ struct Done {
     line: Line,
     recorder: Option<Recorder>,
     picture: Option<gst::Sample>,
+    start: SystemTime,
+    /// When it is to end, running time in ns.
+    end: u64,
 }
 
 struct Recording {
@@ -135,9 +138,9 @@ impl Desk {
     }
 
     fn finish(&self, done: Done, complaints: &Complaints) {
-        let Done { path, mut line, recorder, picture } = done;
+        let Done { path, mut line, recorder, picture, start, end } = done;
         if let Some(recorder) = recorder {
-            complaints.check("disk", recorder.finish());
+            complaints.check("disk", recorder.finish(end).map(|end| line.set_end(start, end)));
         }
         if path.metadata().map_or(0, |file| file.len()) == 0 {
             // Nothing of it could be written, and it is no clip.
@@ -235,7 +238,7 @@ impl Recording {
             waiting: Vec::new(),
             best: clip.best,
             picture: None,
-            key: None,
+            keys: Vec::new(),
             start,
             reached: clip.start,
         };
@@ -259,10 +262,10 @@ impl Recording {
         for packet in &streams[0] {
             open.reached = open.reached.max(packet.end());
             if packet.key {
-                open.key = Some((packet.time, packet.data.clone()));
-                open.choose_picture();
+                open.keys.push((packet.time, packet.data.clone()));
             }
         }
+        open.choose_picture();
         open.waiting.resize_with(streams.len(), Vec::new);
         open.waiting.iter_mut().zip(streams).for_each(|(waiting, packets)| waiting.extend(packets));
         let length = open.reached.saturating_sub(open.line.start_ns);
@@ -305,18 +308,17 @@ impl Recording {
     fn end(&mut self, clip: &Clip) {
         self.put();
         let Some(mut open) = self.open.take() else { return };
-        let end = open.reached;
+        let end = open.reached.min(clip.end);
         open.describe(clip, end);
-        let Open { path, line, recorder, picture, .. } = open;
+        let Open { path, line, recorder, picture, start, .. } = open;
         // The other side is there as long as this one.
-        let _ = self.done.send(Done { path, line, recorder, picture });
+        let _ = self.done.send(Done { path, line, recorder, picture, start, end });
     }
 }
 
 impl Open {
     fn describe(&mut self, clip: &Clip, end: u64) {
-        let length = Duration::from_nanos(end.saturating_sub(clip.start));
-        (self.line.end, self.line.end_ns) = (utc(self.start + length), end);
+        self.line.set_end(self.start, end);
         (self.line.score, self.line.confidence) = (clip.kept.score, clip.kept.confidence);
         self.line.category.clone_from(&clip.kept.category);
         self.best = clip.best;
@@ -325,10 +327,13 @@ impl Open {
 
     /// The last key frame up to the best moment; the first one where there is none.
     fn choose_picture(&mut self) {
-        if let Some((time, key)) = &self.key
-            && (*time <= self.best || self.picture.is_none())
-        {
+        let until = |time| self.keys.partition_point(|(key, _)| *key <= time);
+        if let Some((_, key)) = until(self.best).checked_sub(1).map(|last| &self.keys[last]) {
             self.picture = Some(key.clone());
+        } else if self.picture.is_none() {
+            self.picture = self.keys.first().map(|(_, key)| key.clone());
         }
+        // A better moment is one that is decided on later.
+        self.keys.drain(..until(self.line.end_ns).saturating_sub(1));
     }
 }

@@ -1,4 +1,7 @@
 //! Turns decisions into clips: each cut from the ring while it is still being decided how long it gets.
+//!
+//! Until that is known, a clip gets all that comes: what nobody decided on yet is in its file when there is a crash, and what turns out to
+//! be too much is cut off at its end.
 
 use std::collections::VecDeque;
 
@@ -36,7 +39,7 @@ pub struct Clip {
     pub number: u64,
     /// When its first picture plays, a key frame: at or before what was asked for, where the ring had that. Running time, ns.
     pub start: u64,
-    /// When what was asked for ends.
+    /// When what was asked for ends; what it got of later is to be cut off.
     pub end: u64,
     /// Of its best stretch.
     pub kept: Kept,
@@ -144,22 +147,23 @@ impl<T: Clone> Cutter<T> {
     /// Hands on what is there of the open clip, and ends it with its last packet.
     fn read(&mut self, steps: &mut Vec<Step<T>>) {
         let Some(open) = &mut self.open else { return };
-        let goes_on = !open.ending && !self.finished && self.ring.is_broken_off(&open.cursor);
-        let read = self.ring.read(&mut open.cursor, open.clip.end + if goes_on { SLACK } else { 0 });
+        let growing = !open.ending && !self.finished;
+        let read = self.ring.read(&mut open.cursor, if growing { u64::MAX } else { open.clip.end });
         open.reached = read.streams[0].iter().map(Packet::end).fold(open.reached, u64::max);
         if read.streams.iter().any(|packets| !packets.is_empty()) {
             steps.push(Step::Packets(read.streams));
         }
         let done = open.ending && self.ring.has_all(&open.cursor, open.clip.end, PATIENCE);
         if (done || read.over)
-            && let Some(open) = self.open.take()
+            && let Some(mut open) = self.open.take()
         {
-            if read.over && goes_on {
-                self.whole = Some((open.clip.start, open.reached));
-            }
             if read.over && open.reached < open.clip.end {
                 let rest = Decision { start: open.reached, end: open.clip.end, kept: Some(open.clip.kept.clone()) };
                 self.waiting.push_front(Waiting { decision: rest, rest: true });
+            }
+            if read.over && growing {
+                open.clip.end = open.reached.min(open.clip.end + SLACK);
+                self.whole = Some((open.clip.start, open.clip.end));
             }
             steps.push(Step::End(open.clip));
         }
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn decisions_in_a_row_are_one_clip_with_the_best_score() {
+    fn decisions_in_a_row_are_one_clip_with_the_best_score_and_all_that_came() {
         let mut cutter = filled(6);
         let mut steps = told(cutter.decide(decision(0, SECOND, 0.0)));
         for (end, score) in [(2, 0.25), (3, 0.75), (4, 0.5), (5, 0.0)] {
@@ -263,15 +267,7 @@ mod tests {
         }
         assert_eq!(
             steps,
-            [
-                "begin 1000",
-                "1000 to 1960: 25",
-                "update 3000 0.75",
-                "2000 to 2960: 25",
-                "update 4000 0.75",
-                "3000 to 3960: 25",
-                "end 1000 4000 0.75"
-            ]
+            ["begin 1000", "1000 to 5960: 125", "update 3000 0.75", "update 4000 0.75", "end 1000 4000 0.75"]
         );
     }
 
@@ -291,12 +287,12 @@ mod tests {
     fn a_break_ends_the_clip_and_what_follows_is_another() {
         let mut cutter = filled(3);
         assert_eq!(told(cutter.decide(decision(2 * SECOND, 8 * SECOND, 1.0))).len(), 2);
-        assert_eq!(told(cutter.begin_epoch()), ["end 2000 8000 1"]);
+        assert_eq!(told(cutter.begin_epoch()), ["end 2000 3000 1"]);
         let steps: Vec<String> =
             (0..50).flat_map(|i| told(cutter.push(None, packet(7 * SECOND + i * FRAME)).1)).collect();
-        assert_eq!((steps.len(), &*steps[0], &*steps[25]), (26, "begin 7000", "7960 to 7960: 1"));
+        assert_eq!((steps.len(), &*steps[0], &*steps[25]), (51, "begin 7000", "7960 to 7960: 1"));
         let steps = told(cutter.decide(decision(8 * SECOND, 9 * SECOND, 0.5)));
-        assert_eq!(steps, ["update 9000 1", "8000 to 8960: 25"]);
+        assert_eq!(steps, ["update 9000 1"]);
         assert_eq!(told(cutter.finish()), ["end 7000 9000 1"]);
     }
 
@@ -331,7 +327,7 @@ mod tests {
     fn what_is_decided_of_the_last_moments_before_a_break_is_in_its_clip_already() {
         let mut cutter = filled(3);
         cutter.decide(decision(0, 2 * SECOND, 1.0));
-        assert_eq!(told(cutter.begin_epoch()), ["2000 to 2960: 25", "end 0 2000 1"]);
+        assert_eq!(told(cutter.begin_epoch()), ["end 0 3000 1"]);
         assert!(cutter.decide(decision(2 * SECOND, 2_500_000_000, 1.0)).is_empty());
         cutter.push(None, packet(7 * SECOND));
         assert_eq!(told(cutter.decide(decision(2_500_000_000, 8 * SECOND, 1.0)))[0], "begin 7000");
@@ -387,8 +383,9 @@ mod tests {
                     },
                     Step::Update(clip) => prop_assert_eq!(Some(clip.start), open),
                     Step::End(clip) => {
-                        prop_assert!(last < Some(clip.end + SLACK));
+                        // Some of it was asked for. What came later is cut off.
                         prop_assert_eq!(open.take(), Some(clip.start));
+                        held.retain(|time| *time < clip.end);
                     }
                     Step::Missed(decision) => prop_assert!(false, "{:?}", decision),
                 }

@@ -49,6 +49,14 @@ pub struct Line {
     pub thumbnail: Option<String>,
 }
 
+impl Line {
+    /// It ends at `end_ns`, and began at `start`.
+    pub fn set_end(&mut self, start: SystemTime, end_ns: u64) {
+        let length = Duration::from_nanos(end_ns.saturating_sub(self.start_ns));
+        (self.end, self.end_ns) = (utc(start + length), end_ns);
+    }
+}
+
 /// A time as UTC, to the millisecond (RFC 3339).
 pub fn utc(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()

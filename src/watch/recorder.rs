@@ -1,19 +1,23 @@
 //! Writes the packets of a clip, as they are, into an MP4 file that plays while it grows and after a crash.
 //!
 //! The file is fragmented: whatever is written plays without what would have followed, up to a fragment ([`FRAGMENT`]) before the end.
+//! So it may also be written further than the clip will go, and be cut off between two fragments when that is known.
 //! In such files the muxer of GStreamer 1.22 lets every stream begin at 0. So the first packet of a stream is drawn out, to where the
 //! next one belongs: that one and all after it are in step. (Its other fragmented mode, `first-moov-then-finalise`, keeps the beginnings
 //! apart, but until it is finalised no player opens it where a fragment holds a single packet of silence.)
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use gst::prelude::*;
 use thiserror::Error;
 
 use super::ring::Packet;
 
-/// What a crash may cost at the end of a clip.
-pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(500);
+/// What a crash may cost at the end of a clip, and what a clip may be too long.
+pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 /// Bytes that may wait for a disk that is slow.
 const WAITING: u64 = 64 << 20;
 /// How long the disk may take for a clip's end.
@@ -32,6 +36,39 @@ pub enum RecordError {
     Slow { path: PathBuf },
 }
 
+/// A part of a file that plays by itself, of one stream. Times in the file, ns.
+struct Fragment {
+    /// Where it begins, bytes.
+    at: u64,
+    /// When its first packet is decoded.
+    start: u64,
+    /// The latest end of its packets.
+    end: u64,
+}
+
+/// What is in a file.
+#[derive(Default)]
+struct Written {
+    bytes: u64,
+    fragments: Vec<Fragment>,
+}
+
+impl Written {
+    /// More comes: the head of a fragment, or a packet of it.
+    fn note(&mut self, buffer: &gst::BufferRef) {
+        if let Some(decode) = buffer.dts_or_pts() {
+            if let Some(fragment) = self.fragments.last_mut() {
+                let end = buffer.pts().unwrap_or(decode) + buffer.duration().unwrap_or_default();
+                fragment.start = fragment.start.min(decode.nseconds());
+                fragment.end = fragment.end.max(end.nseconds());
+            }
+        } else if buffer.map_readable().is_ok_and(|bytes| bytes.get(4..8) == Some(b"moof")) {
+            self.fragments.push(Fragment { at: self.bytes, start: u64::MAX, end: 0 });
+        }
+        self.bytes += buffer.size() as u64;
+    }
+}
+
 /// A clip's file while it grows.
 pub struct Recorder {
     path: PathBuf,
@@ -43,6 +80,7 @@ pub struct Recorder {
     lead: Option<gst::ClockTime>,
     /// Streams that have begun.
     begun: Vec<bool>,
+    written: Arc<Mutex<Written>>,
 }
 
 impl Recorder {
@@ -53,11 +91,18 @@ impl Recorder {
     pub fn begin(path: &Path, caps: &[gst::Caps], start: u64) -> Result<Self, RecordError> {
         let make = gst::ElementFactory::make;
         let missing = |_| RecordError::Element("mp4mux, appsrc or filesink".into());
-        let muxer =
-            make("mp4mux").property("fragment-duration", FRAGMENT.mseconds() as u32).build().map_err(missing)?;
+        let muxer = make("mp4mux")
+            .property("fragment-duration", FRAGMENT.mseconds() as u32)
+            .property("streamable", true)
+            .build()
+            .map_err(missing)?;
         // What is written is to be in the file at once, not in a buffer that a crash takes along.
         let sink = make("filesink").property_from_str("buffer-mode", "unbuffered").property("location", path);
         let sink = sink.property("async", false).build().map_err(missing)?;
+        let written = Arc::new(Mutex::new(Written::default()));
+        if let Some(pad) = sink.static_pad("sink") {
+            watch_file(&pad, written.clone());
+        }
         let pipeline = gst::Pipeline::new();
         let unlinked = |e: glib::BoolError| RecordError::Unwritable { path: path.into(), reason: e.to_string() };
         pipeline.add_many([&muxer, &sink]).and_then(|()| muxer.link(&sink)).map_err(unlinked)?;
@@ -68,6 +113,7 @@ impl Recorder {
             start,
             lead: None,
             begun: vec![false; caps.len()],
+            written,
         };
         for (i, caps) in caps.iter().enumerate() {
             let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).max_bytes(0).build();
@@ -121,21 +167,35 @@ impl Recorder {
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Ends the file. Waits for the disk.
+    /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Waits for the disk.
     ///
     /// # Errors
-    /// [`RecordError::Unwritable`]
-    pub fn finish(self) -> Result<(), RecordError> {
+    /// [`RecordError::Unwritable`] or [`RecordError::Slow`]
+    pub fn finish(self, end: u64) -> Result<u64, RecordError> {
         for source in &self.sources {
             let _ = source.end_of_stream();
         }
         let ends = [gst::MessageType::Eos, gst::MessageType::Error];
         let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(PATIENCE, &ends));
         match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Eos(_)) => Ok(()),
+            Some(gst::MessageView::Eos(_)) => self.cut_off(end),
             Some(gst::MessageView::Error(error)) => Err(self.unwritable(&error.error())),
             _ => Err(RecordError::Slow { path: self.path.clone() }),
         }
+    }
+
+    fn cut_off(&self, end: u64) -> Result<u64, RecordError> {
+        let lead = self.lead.unwrap_or_default().nseconds();
+        let until = lead + end.saturating_sub(self.start);
+        let written = locked(&self.written);
+        let stays = written.fragments.iter().rposition(|fragment| fragment.start < until).map_or(0, |last| last + 1);
+        let (stays, goes) = written.fragments.split_at(stays);
+        if let Some(first) = goes.first() {
+            let cut = std::fs::OpenOptions::new().write(true).open(&self.path).and_then(|file| file.set_len(first.at));
+            cut.map_err(|e| RecordError::Unwritable { path: self.path.clone(), reason: e.to_string() })?;
+        }
+        let reached = stays.iter().map(|fragment| fragment.end).max().unwrap_or_default();
+        Ok(self.start + reached.saturating_sub(lead))
     }
 
     fn failure(&self) -> Option<RecordError> {
@@ -147,6 +207,29 @@ impl Recorder {
     fn unwritable(&self, reason: &glib::Error) -> RecordError {
         RecordError::Unwritable { path: self.path.clone(), reason: reason.to_string() }
     }
+}
+
+fn locked(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Notes what goes to a file. It is never gone back in: the muxer would write a duration to its head, and to its end an index of the
+/// fragments, neither of which holds once it is cut off.
+fn watch_file(pad: &gst::Pad, written: Arc<Mutex<Written>>) {
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        if let Some(buffer) = info.buffer() {
+            locked(&written).note(buffer);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        let Some(gst::QueryViewMut::Seeking(seeking)) = info.query_mut().map(gst::QueryRef::view_mut) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let nowhere = gst::GenericFormattedValue::none_for_format(gst::Format::Bytes);
+        seeking.set(false, nowhere, nowhere);
+        gst::PadProbeReturn::Handled
+    });
 }
 
 impl Drop for Recorder {

@@ -19,7 +19,7 @@ use std::{
 use gst::prelude::*;
 use thiserror::Error;
 
-use self::connection::{Connection, ENDED, Shared, UNFIT};
+use self::connection::{Connection, ENDED, Pace, Shared, UNFIT};
 use super::{clock::Clock, cutter::Decision, metrics::Counts, ring::Packet, secrets::Secrets};
 
 /// Wait before the second try to connect; doubled with each, up to [`LONGEST_WAIT`].
@@ -29,8 +29,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether it still sends.
 const LOOK: gst::ClockTime = gst::ClockTime::from_seconds(1);
-/// Sources that come to an end; one of the others that does is gone.
-const ENDING: [&str; 3] = ["file", "http", "https"];
+/// How pictures come from sources of these schemes; from all others, as they are filmed.
+const PACES: [(&str, Pace); 3] = [("file:", Pace::Asked), ("http:", Pace::Pieces), ("https:", Pace::Pieces)];
 
 /// Why a camera can't be watched.
 #[derive(Debug, Error)]
@@ -140,9 +140,9 @@ impl Source {
         }
         let bus = pipeline.bus().ok_or(SourceError::Element("a bus"))?;
         let stop = Stop { asked: Arc::default(), bus };
-        let ends = ENDING.iter().any(|scheme| uri.starts_with(&format!("{scheme}:")));
+        let pace = PACES.iter().find(|(scheme, _)| uri.starts_with(scheme)).map_or(Pace::Live, |(_, pace)| *pace);
         let shared =
-            Shared { ends, arrivals, counts, clock: Mutex::new(Clock::default()), pipeline: pipeline.downgrade() };
+            Shared { pace, arrivals, counts, clock: Mutex::new(Clock::default()), pipeline: pipeline.downgrade() };
         Ok(Self { uri: uri.into(), secrets, pipeline, stop, shared: Arc::new(shared), pictures: pad })
     }
 
@@ -263,7 +263,7 @@ impl Source {
             }
             let Some(message) = message else { continue };
             match message.view() {
-                gst::MessageView::Eos(_) if self.shared.ends => return End::Stopped,
+                gst::MessageView::Eos(_) if self.shared.pace.ends() => return End::Stopped,
                 // What shows the pictures in time has to know how late they come.
                 gst::MessageView::Latency(_) => drop(self.pipeline.recalculate_latency()),
                 gst::MessageView::Error(error) if connection.owns(&message) => return self.failure(&error.error()),
@@ -278,7 +278,7 @@ impl Source {
                     let Some(structure) = told.structure() else { continue };
                     let codec = structure.get::<String>("codec").unwrap_or_default();
                     match structure.name().as_str() {
-                        ENDED if !self.shared.ends => return End::Lost("the camera ended the stream".into()),
+                        ENDED if !self.shared.pace.ends() => return End::Lost("the camera ended the stream".into()),
                         UNFIT if codec.starts_with("audio/") => say(Notice::NoSound { codec }),
                         UNFIT => return End::Failed(SourceError::Codec { camera: self.camera(), codec }),
                         _ => {}

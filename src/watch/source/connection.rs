@@ -18,8 +18,9 @@ pub const UNFIT: &str = "desumnet-unfit";
 
 /// What buffers count their times from, so that pictures can be decoded before the first one plays.
 const START: i64 = 1_000_000_000_000;
-/// What of the encoded pictures may wait for the decoder before a live camera's are shed.
+/// What of the encoded pictures may wait for the decoder before a live camera's are shed, and where they come in pieces.
 const BEHIND: gst::ClockTime = gst::ClockTime::from_seconds(3);
+const BEHIND_IN_PIECES: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
 /// Streams that can be kept: their caps, and what brings them there. The first is video.
 const KEPT: [(&str, &str); 4] = [
@@ -37,10 +38,41 @@ const RAW: [(&str, &str); 2] = [
 const TEST: &str = "videotestsrc is-live=true pattern=ball ! video/x-raw,width=640,height=360,framerate=25/1 ! identity name=video \
                     audiotestsrc is-live=true wave=ticks ! audio/x-raw,rate=48000,channels=1 ! identity name=sound";
 
+/// How pictures come from a source.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Pace {
+    /// As they are filmed. One that ends is gone.
+    Live,
+    /// As a server has them: those of several seconds at once, where it is live, or all of a recording.
+    Pieces,
+    /// As they are asked for.
+    Asked,
+}
+
+impl Pace {
+    /// Whether the source comes to an end of its own.
+    pub fn ends(self) -> bool {
+        self != Self::Live
+    }
+
+    fn behind(self) -> gst::ClockTime {
+        if self == Self::Pieces { BEHIND_IN_PIECES } else { BEHIND }
+    }
+
+    /// Whether what comes on a pad doesn't wait for whoever takes it.
+    fn goes_on(self, pad: &gst::Pad) -> bool {
+        match self {
+            Self::Live => true,
+            // A recording has a length.
+            Self::Pieces => pad.peer_query_duration::<gst::ClockTime>().is_none(),
+            Self::Asked => false,
+        }
+    }
+}
+
 /// What outlives connections.
 pub struct Shared {
-    /// Whether the source comes to an end, and waits meanwhile for whoever looks at it.
-    pub ends: bool,
+    pub pace: Pace,
     pub arrivals: SyncSender<Arrival>,
     pub counts: Arc<Counts>,
     pub clock: Mutex<Clock>,
@@ -324,16 +356,17 @@ impl Streams {
         let queue = self.part("queue")?;
         queue.set_property("max-size-buffers", 0u32);
         queue.set_property("max-size-bytes", 0u32);
-        queue.set_property("max-size-time", 2 * BEHIND.nseconds());
+        let (pace, limit) = (self.shared.pace, self.shared.pace.behind().nseconds());
+        queue.set_property("max-size-time", 2 * limit);
         let (shedding, streams, full) = (AtomicBool::new(false), self.clone(), queue.downgrade());
         let input = queue.static_pad("sink").ok_or_else(|| glib::bool_error!("no way into a queue"))?;
-        input.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        input.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
             let (Some(buffer), Some(queue)) = (info.buffer(), full.upgrade()) else { return gst::PadProbeReturn::Ok };
-            let behind = queue.property::<u64>("current-level-time") >= BEHIND.nseconds();
+            let behind = queue.property::<u64>("current-level-time") >= limit;
             // From one key frame to another, as a decoder needs what comes between.
             let is_key = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
             if is_key || behind {
-                shedding.store(behind && !streams.shared.ends, Ordering::Relaxed);
+                shedding.store(behind && pace.goes_on(pad), Ordering::Relaxed);
             }
             if shedding.load(Ordering::Relaxed) {
                 streams.shared.counts.shed.fetch_add(1, Ordering::Relaxed);
@@ -343,7 +376,7 @@ impl Streams {
         });
         let ghost = gst::GhostPad::new(gst::PadDirection::Src);
         ghost.set_active(true)?;
-        if !self.shared.ends {
+        if !pace.ends() {
             // Whoever looks at the pictures goes on with the next connection.
             ghost.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| match info.event() {
                 Some(event) if event.type_() == gst::EventType::Eos => gst::PadProbeReturn::Handled,
