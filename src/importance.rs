@@ -61,7 +61,14 @@ impl<'a> Forward<'a> {
     /// # Errors
     /// From libtorch: out of memory, for one.
     pub fn new(network: &'a Network, clips: &[&[u8]]) -> Result<Self, TchError> {
-        let pass = network.forward(clips)?;
+        Self::of(network, network.forward(clips)?)
+    }
+
+    /// What is to be had of a forward pass.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn of(network: &Network, pass: Pass<'a>) -> Result<Self, TchError> {
         let rows = pass.logits.f_detach()?.f_softmax(-1, pass.logits.kind())?;
         Ok(Self { pass, kind: network.kind, probabilities: rows_of(&rows)? })
     }

@@ -4,14 +4,14 @@ mod common;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, mpsc},
 };
 
 use common::{CATEGORIES, scoring::*};
 use gst::{ClockTime, prelude::*};
 use gstdesumnet::{
     clip::Geometry,
-    engine::{Batching, Engine},
+    engine::{Batching, Category, Engine, Request},
     importance::{Aggregation, Form, Forward},
     meta::Flags,
     network::{Device, Network, Precision},
@@ -266,6 +266,38 @@ fn whole_videos_are_scored_with_frame_scores_for_every_frame_of_a_clip() {
         scores.segments.iter().map(|s| (s.duration_ns / 1_000_000, s.frame_scores.len(), s.padded)).collect();
     assert_eq!(facts, [(320, 8, false), (320, 8, false), (160, 8, true)]);
     assert!(CATEGORIES.contains(&scores.category.as_str()));
+}
+
+#[test]
+fn batches_that_are_made_ready_ahead_have_the_scores_of_single_clips() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = small(folder.path());
+    let (network, stream) = (load(&path), engine_of(&path).stream(Batching { size: 2, ..Batching::default() }));
+    let request = || Request { category: Category::Fixed(1), ..request() };
+    let clips: Vec<Vec<u8>> =
+        (0..7).map(|shift| clip().into_iter().map(|pixel| pixel ^ (shift << 3)).collect()).collect();
+    // While the first is being answered, the others come.
+    let ((release, released), (sender, answers)) = (mpsc::channel::<()>(), mpsc::channel());
+    stream.submit(clip(), request(), None, Box::new(move |_| _ = released.recv()));
+    for (number, clip) in clips.iter().enumerate() {
+        let sender = sender.clone();
+        // One is no clip.
+        let clip = if number == 3 { Vec::new() } else { clip.clone() };
+        stream.submit(clip, request(), None, Box::new(move |answer| sender.send((number, answer)).unwrap()));
+    }
+    drop(release);
+    for (number, clip) in clips.iter().enumerate() {
+        let (answered, answer) = answers.recv().unwrap();
+        assert_eq!(answered, number);
+        if number == 3 {
+            assert!(answer.unwrap_err().to_string().contains("a clip has 0 bytes"));
+            continue;
+        }
+        let expected = Forward::new(&network, &[clip]).unwrap().frame_scores(&[1], Form::Weighted).unwrap().remove(0);
+        for (got, expected) in answer.unwrap().frame_scores.iter().zip(expected) {
+            assert!((got / expected - 1.0).abs() < 1e-5, "clip {number}: {got} for {expected}");
+        }
+    }
 }
 
 #[test]

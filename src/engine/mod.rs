@@ -20,6 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tch::Tensor;
 use thiserror::Error;
 
 use crate::{
@@ -152,7 +153,7 @@ pub struct Batching {
     pub timeout: Duration,
 }
 
-/// A handle on a worker. When the last handle is gone, the worker ends: after the batch that it is at, and before
+/// A handle on a worker. When the last handle is gone, the worker ends: after the batches that it has begun, and before
 /// [`Drop::drop`] returns, because libtorch must not compute while the process ends. What still waits gets no score.
 pub struct Engine {
     /// Of the model: its categories and where it comes from.
@@ -235,6 +236,29 @@ impl Work {
             };
         }
     }
+
+    /// The batch that need not be waited for, if there is one; `expected`: about how long it will take until it is done.
+    fn at_hand(&self, expected: Duration) -> Option<Vec<Job>> {
+        let mut state = self.lock();
+        if state.stopping {
+            return None;
+        }
+        let now = Instant::now();
+        let turn = state.queue.next(now, expected);
+        let shed = state.shed(now);
+        drop(state);
+        shed.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Shed)));
+        match turn {
+            Turn::Batch(batch) => Some(batch),
+            Turn::Wait(_) => None,
+        }
+    }
+}
+
+/// A batch, and what libtorch begins with if that is made already.
+struct Ahead {
+    batch: Vec<Job>,
+    input: Option<Tensor>,
 }
 
 /// The model's path, and when it and the description beside it were written.
@@ -268,9 +292,22 @@ impl Engine {
         let queue = work.clone();
         let worker = thread::spawn(move || {
             let mut expected = Duration::ZERO;
-            while let Some(batch) = queue.next(expected) {
+            let mut ahead: Option<Ahead> = None;
+            while let Some(Ahead { batch, input }) =
+                ahead.take().or_else(|| queue.next(expected).map(|batch| Ahead { batch, input: None }))
+            {
                 let began = Instant::now();
-                let answers = score_batch(&network, &batch);
+                // What libtorch computes with is brought to the device while that is still at the batch before.
+                let mut look_ahead = || {
+                    if !network.has_kernels() && ahead.is_none() {
+                        ahead = queue.at_hand(2 * expected).map(|batch| {
+                            // What fails here fails again in its turn, and is told then.
+                            let input = network.input(&clips_of(&batch)).ok();
+                            Ahead { batch, input }
+                        });
+                    }
+                };
+                let answers = score_batch(&network, &batch, input, &mut look_ahead);
                 expected = began.elapsed();
                 let live = batch.iter().filter(|job| job.live).count();
                 queue.lock().load.worked(expected.mul_f64(live as f64 / batch.len() as f64));
@@ -356,19 +393,30 @@ fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into())).unwrap_or_else(|| "unknown reason".into())
 }
 
+fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {
+    jobs.iter().map(|job| &*job.clip).collect()
+}
+
 /// An answer for each; what is wrong with one does the others no harm.
-fn score_batch(network: &Network, batch: &[Job]) -> Vec<Result<Score, ScoreError>> {
+/// `input`: what libtorch begins with, if that is made already. `look_ahead` is called while the device computes.
+fn score_batch(
+    network: &Network,
+    batch: &[Job],
+    input: Option<Tensor>,
+    look_ahead: &mut dyn FnMut(),
+) -> Vec<Result<Score, ScoreError>> {
     let mut categories = vec![None; batch.len()];
-    let attempt = |jobs: &[Job], categories: &mut [Option<usize>]| {
-        catch_unwind(AssertUnwindSafe(|| score(network, jobs, categories)))
+    let mut attempt = |jobs: &[Job], input: Option<Tensor>, categories: &mut [Option<usize>]| {
+        catch_unwind(AssertUnwindSafe(|| score(network, jobs, input, categories, look_ahead)))
             .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
     };
-    match attempt(batch, &mut categories) {
+    match attempt(batch, input, &mut categories) {
         Ok(scores) => scores,
         Err(error) if batch.len() == 1 => vec![Err(error)],
         Err(_) => {
             let each = batch.chunks(1).zip(categories.chunks_mut(1));
-            each.flat_map(|(job, category)| attempt(job, category).unwrap_or_else(|error| vec![Err(error)])).collect()
+            each.flat_map(|(job, category)| attempt(job, None, category).unwrap_or_else(|error| vec![Err(error)]))
+                .collect()
         }
     }
 }
@@ -377,12 +425,14 @@ fn score_batch(network: &Network, batch: &[Job]) -> Vec<Result<Score, ScoreError
 fn score(
     network: &Network,
     jobs: &[Job],
+    input: Option<Tensor>,
     categories: &mut [Option<usize>],
+    look_ahead: &mut dyn FnMut(),
 ) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
     let began = Instant::now();
     let torch = |error: tch::TchError| ScoreError::Failed(format!("libtorch failed: {error}"));
-    let clips: Vec<&[u8]> = jobs.iter().map(|job| &*job.clip).collect();
-    let forward = Forward::new(network, &clips).map_err(torch)?;
+    let pass = input.map_or_else(|| network.forward(&clips_of(jobs)), |input| network.forward_input(input));
+    let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
     let probabilities = forward.probabilities.clone();
     for ((job, probabilities), category) in jobs.iter().zip(&probabilities).zip(&mut *categories) {
         category.get_or_insert_with(|| match &job.request.category {
@@ -393,6 +443,7 @@ fn score(
     let categories: Vec<usize> = categories.iter().copied().flatten().collect();
     let confidences: Vec<f32> = categories.iter().zip(&probabilities).map(|(&category, p)| p[category]).collect();
     let maps = forward.maps(&categories, jobs[0].request.form).map_err(torch)?;
+    look_ahead();
     let frame_scores = importance::frame_scores(&maps).map_err(torch)?;
     let inference = began.elapsed();
     let answers = frame_scores.into_iter().enumerate().map(|(number, frame_scores)| {

@@ -9,6 +9,7 @@ mod model;
 mod script;
 mod sidecar;
 pub mod tensors;
+mod upload;
 
 use std::{
     path::Path,
@@ -138,16 +139,8 @@ impl Network {
     /// # Errors
     /// If a clip is of another size; from libtorch: out of memory, for one.
     pub fn forward(&self, clips: &[&[u8]]) -> Result<Pass<'_>, TchError> {
-        // libtorch would read past the end of a short one.
-        let bytes = self.clip.clip_bytes();
-        if let Some(wrong) = clips.iter().find(|clip| clip.len() != bytes) {
-            return Err(TchError::Shape(format!("a clip has {} bytes, {bytes} are needed", wrong.len())));
-        }
-        let Body::Kernels(layers, idle) = &self.body else {
-            let input = self.input(clips)?.f_set_requires_grad(true)?;
-            let (features, logits) = self.outputs(&input)?;
-            return Ok(Pass { features, logits, from: Leaf::Input(input) });
-        };
+        let Body::Kernels(layers, idle) = &self.body else { return self.forward_input(self.input(clips)?) };
+        self.check_size(clips)?;
         let waiting = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut convolutions = waiting.map_or_else(|| layers.kernels(), Ok)?;
         let pooled = convolutions.forward(&self.pixels(clips));
@@ -158,6 +151,30 @@ impl Network {
         let lent = Box::new(Lent { convolutions: Some(convolutions), idle });
         let from = Leaf::Pooled { pooled, lent, shape };
         Ok(Pass { features: Some(features), logits, from })
+    }
+
+    /// The same of an input as [`Self::input`] makes it, by libtorch alone.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn forward_input(&self, input: Tensor) -> Result<Pass<'_>, TchError> {
+        let input = input.f_set_requires_grad(true)?;
+        let (features, logits) = self.outputs(&input)?;
+        Ok(Pass { features, logits, from: Leaf::Input(input) })
+    }
+
+    /// Whether the convolutions are our own kernels, which take no input of libtorch's.
+    pub fn has_kernels(&self) -> bool {
+        matches!(self.body, Body::Kernels(..))
+    }
+
+    /// Code would read past the end of a short clip.
+    fn check_size(&self, clips: &[&[u8]]) -> Result<(), TchError> {
+        let bytes = self.clip.clip_bytes();
+        match clips.iter().find(|clip| clip.len() != bytes) {
+            Some(wrong) => Err(TchError::Shape(format!("a clip has {} bytes, {bytes} are needed", wrong.len()))),
+            None => Ok(()),
+        }
     }
 
     /// Normalised pixels `[N, T, H, W, 3]`: x = (pixel - mean) / std.
@@ -173,11 +190,12 @@ impl Network {
             .collect()
     }
 
-    /// The same as a tensor `[N, 3, T, H, W]`, channels-last in memory.
+    /// The same as a tensor `[N, 3, T, H, W]`, channels-last in memory. A GPU gets it while it is at something else.
     ///
     /// # Errors
-    /// From libtorch.
+    /// If a clip is of another size; from libtorch: out of memory, for one.
     pub fn input(&self, clips: &[&[u8]]) -> Result<Tensor, TchError> {
+        self.check_size(clips)?;
         let [frames, height, width] =
             [self.clip.frames, self.clip.crop_height, self.clip.crop_width].map(|size| size as i64);
         let clips = clips
@@ -185,9 +203,8 @@ impl Network {
             .map(|clip| Tensor::f_from_data_size(clip, &[1, frames, height, width, 3], Kind::Uint8))
             .collect::<Result<Vec<_>, _>>()?;
         let mut pixels = Tensor::f_cat(&clips, 0)?;
-        if self.device.is_cuda() {
-            // From pinned memory the bytes go over while the processor goes on.
-            pixels = pixels.f_pin_memory(self.device)?.f_to_device_(self.device, Kind::Uint8, true, false)?;
+        if let tch::Device::Cuda(index) = self.device {
+            pixels = upload::upload(&pixels.f_pin_memory(self.device)?, index)?;
         }
         let pixels = pixels.f_to_kind(self.mean.kind())?;
         pixels.f_sub(&self.mean)?.f_div(&self.std)?.f_to_kind(self.kind)?.f_permute([0, 4, 1, 2, 3])
