@@ -2,7 +2,7 @@
 //!
 //! GstVideoConverter reads every format, but unpacks each line of the picture before it scales: 16 pictures of 1080p take it nearly as long
 //! as the network takes to score them. The filter is the same here, a triangle over the pixels that become one; of very many rows, the mean
-//! of two.
+//! of two, and of very many columns that of all.
 
 use fast_image_resize::{
     FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer,
@@ -14,13 +14,12 @@ use super::Geometry;
 
 /// How many times as many pixels as the result a picture must have.
 const LARGE: usize = 4;
-/// Rows to one of the result from which on the mean of two stands for them.
+/// Rows or columns to one of the result from which on their mean stands for them.
 const MANY: u32 = 4;
 
 /// Planes of 8-bit samples, from the size of the input to that of the geometry.
 pub struct Shrinker {
     resizer: Resizer,
-    options: ResizeOptions,
     planes: Vec<Plane>,
     /// The rows of a plane that are left to be scaled, where those are not all.
     packed: Vec<u8>,
@@ -64,8 +63,7 @@ impl Shrinker {
         let buffer = gst::Buffer::with_size(output.size())?;
         let output = gst_video::VideoFrame::from_buffer_writable(buffer, &output)
             .map_err(|_| glib::bool_error!("a buffer of that size can't be mapped"))?;
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false);
-        Ok(Some(Self { resizer: Resizer::new(), options, planes, packed: Vec::new(), output }))
+        Ok(Some(Self { resizer: Resizer::new(), planes, packed: Vec::new(), output }))
     }
 
     /// What comes out.
@@ -78,14 +76,17 @@ impl Shrinker {
         &mut self,
         source: &gst_video::VideoFrameRef<&gst::BufferRef>,
     ) -> Option<gst_video::VideoFrameRef<&gst::BufferRef>> {
-        let Self { resizer, options, planes, packed, output } = self;
+        let Self { resizer, planes, packed, output } = self;
         for (number, plane) in planes.iter_mut().enumerate() {
             let data = source.plane_data(number as u32).ok()?;
             let stride = *source.plane_stride().get(number)? as usize;
             let (rows, across) = plane.rows(data, stride, packed)?;
             let picture = ImageRef::new(across, plane.rows, rows, plane.pixel).ok()?;
             let picture = CroppedImage::new(&picture, 0, 0, plane.width, plane.rows).ok()?;
-            resizer.resize(&picture, &mut plane.shrunk, &*options).ok()?;
+            let is_mean = plane.rows < plane.height && plane.width >= MANY * plane.shrunk.width();
+            let filter = if is_mean { FilterType::Box } else { FilterType::Bilinear };
+            let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter)).use_alpha(false);
+            resizer.resize(&picture, &mut plane.shrunk, &options).ok()?;
         }
         let from = source.info().format_info();
         let (to, width) = (output.info().format_info(), output.width() as usize);

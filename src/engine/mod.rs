@@ -237,7 +237,7 @@ impl Work {
         }
     }
 
-    /// The batch that need not be waited for, if there is one; `expected`: about how long it will take until it is done.
+    /// The batch that need not be waited for, if there is one. `expected` as above.
     fn at_hand(&self, expected: Duration) -> Option<Vec<Job>> {
         let mut state = self.lock();
         if state.stopping {
@@ -300,7 +300,7 @@ impl Engine {
                 // What libtorch computes with is brought to the device while that is still at the batch before.
                 let mut look_ahead = || {
                     if !network.has_kernels() && ahead.is_none() {
-                        ahead = queue.at_hand(2 * expected).map(|batch| {
+                        ahead = queue.at_hand(expected).map(|batch| {
                             // What fails here fails again in its turn, and is told then.
                             let input = network.input(&clips_of(&batch)).ok();
                             Ahead { batch, input }

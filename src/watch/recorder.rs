@@ -56,14 +56,13 @@ struct Written {
 impl Written {
     /// More comes: the head of a fragment, or a packet of it.
     fn note(&mut self, buffer: &gst::BufferRef) {
-        if let Some(decode) = buffer.dts_or_pts() {
-            if let Some(fragment) = self.fragments.last_mut() {
-                let end = buffer.pts().unwrap_or(decode) + buffer.duration().unwrap_or_default();
-                fragment.start = fragment.start.min(decode.nseconds());
-                fragment.end = fragment.end.max(end.nseconds());
-            }
-        } else if buffer.map_readable().is_ok_and(|bytes| bytes.get(4..8) == Some(b"moof")) {
+        let head = [&(buffer.size() as u32).to_be_bytes()[..], b"moof"].concat();
+        if buffer.map_readable().is_ok_and(|bytes| bytes.starts_with(&head)) {
             self.fragments.push(Fragment { at: self.bytes, start: u64::MAX, end: 0 });
+        } else if let Some((fragment, decode)) = self.fragments.last_mut().zip(buffer.dts_or_pts()) {
+            let end = buffer.pts().unwrap_or(decode) + buffer.duration().unwrap_or_default();
+            fragment.start = fragment.start.min(decode.nseconds());
+            fragment.end = fragment.end.max(end.nseconds());
         }
         self.bytes += buffer.size() as u64;
     }
