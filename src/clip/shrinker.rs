@@ -128,7 +128,7 @@ impl Plane {
                 let start = place * height / (4 * rows) * stride;
                 data.get(start..start + self.width as usize * bytes)
             });
-            packed.extend(first?.iter().zip(second?).map(|(a, b)| ((u16::from(*a) + u16::from(*b) + 1) / 2) as u8));
+            packed.extend(first?.iter().zip(second?).map(|(a, b)| a.midpoint(*b)));
         }
         Some((packed, self.width))
     }
