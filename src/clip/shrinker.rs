@@ -203,7 +203,7 @@ mod tests {
                 let mean = pairs().map(f64::from).sum::<f64>() / got.pixels().len() as f64;
                 let furthest = pairs().max().unwrap();
                 // The converter knows that colours lie a quarter of their samples' distance to the left of the middle.
-                let (usual, most) = if info.is_yuv() { (1.6, 12) } else { (0.5, 8) };
+                let (usual, most) = if info.is_yuv() { (1.7, 12) } else { (0.5, 8) };
                 assert!(mean <= usual && furthest <= most, "{format} {width}x{height}: {mean}, {furthest} at most");
             }
         }
