@@ -20,10 +20,13 @@ fn unfinished() -> MutexGuard<'static, Vec<PathBuf>> {
 
 /// Removes what is not whole yet, for a process that ends on a signal. What is being written is lost.
 pub fn discard() {
-    for path in unfinished().drain(..) {
+    let mut unfinished = unfinished();
+    for path in unfinished.drain(..) {
         // It may have been finished a moment ago, and is then no longer there by this name.
         let _ = std::fs::remove_file(path);
     }
+    // No other comes until the process is gone.
+    std::mem::forget(unfinished);
 }
 
 /// A place in the list of what is not whole yet.
@@ -53,8 +56,10 @@ impl Unfinished {
         // Temporary files are private; this one is for everyone whom the umask allows.
         let everyone = Permissions::from_mode(0o666);
         let mut making = tempfile::Builder::new();
+        let mut unfinished = unfinished();
         let file = making.prefix(WRITING).suffix(&extension).permissions(everyone).tempfile_in(folder)?;
-        unfinished().push(file.path().into());
+        unfinished.push(file.path().into());
+        drop(unfinished);
         let listed = Listed(file.path().into());
         Ok(Self { file, path: path.into(), listed })
     }
