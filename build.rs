@@ -1,5 +1,5 @@
-//! Version data for the plugin, the few lines of C++ that tch has no words for, and an rpath so that everything built here finds libtorch without `LD_LIBRARY_PATH`; what is
-//! installed gets another (tools/install).
+//! Version data for the plugin, the few lines of C++ that tch has no words for, and an rpath so that everything built here finds
+//! libtorch without `LD_LIBRARY_PATH`; what is installed gets another (tools/install).
 
 use std::{env, path::PathBuf};
 
