@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all: models, checkpoints, tables, videos.
 
 use std::{
-    fs::Permissions,
+    fs::{File, Permissions},
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -64,9 +64,9 @@ impl Unfinished {
         Ok(Self { file, path: path.into(), listed })
     }
 
-    /// Where it is written.
-    pub fn path(&self) -> &Path {
-        self.file.path()
+    /// What it is written to.
+    pub fn file(&self) -> &File {
+        self.file.as_file()
     }
 
     /// Gives it its name, in place of what was there before.
@@ -102,8 +102,8 @@ mod tests {
         let path = folder.path().join("video.mp4");
         write(&path, b"before").unwrap();
         let half = Unfinished::new(&path).unwrap();
-        assert!(half.path().extension().is_some_and(|e| e == "mp4"));
-        let written = half.path().to_owned();
+        let written = half.file.path().to_owned();
+        assert!(written.extension().is_some_and(|e| e == "mp4"));
         assert!(unfinished().contains(&written));
         drop(half);
         assert!(!written.exists() && !unfinished().contains(&written));

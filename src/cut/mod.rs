@@ -7,6 +7,7 @@ mod delay;
 mod encode;
 
 use std::{
+    os::fd::AsRawFd,
     path::{Path, PathBuf},
     sync::{Arc, Once},
 };
@@ -68,8 +69,9 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
     let unwritable = |source| CutError::Output { path: job.output.into(), source };
     let file = Unfinished::new(job.output).map_err(unwritable)?;
     container::prefer_encoder();
-    let (encoder, sink) = (make(if job.copy { container.muxer() } else { "encodebin" })?, make("filesink")?);
-    sink.set_property("location", file.path().to_string_lossy().as_ref());
+    let (encoder, sink) = (make(if job.copy { container.muxer() } else { "encodebin" })?, make("fdsink")?);
+    // Not by its name: it would come again after an interrupt has removed it.
+    sink.set_property("fd", file.file().as_raw_fd());
     match encoder.downcast_ref::<gst::Bin>() {
         Some(bin) => drop(bin.connect_deep_element_added(|_, _, element| container::set_up(element))),
         None => container::set_up(&encoder),
@@ -223,7 +225,7 @@ impl Stop {
         if reason.matches(gst::ResourceError::NoSpaceLeft) {
             return Self::Full;
         }
-        if element.is_some_and(|factory| factory.name() == "filesink") {
+        if element.is_some_and(|factory| factory.name() == "fdsink") {
             return Self::Unwritable(reason.to_string());
         }
         // What an element says for programmers tells more than its general sentence.
