@@ -55,7 +55,7 @@ fn run(camera: &str, port: &str) -> Result<(), Box<dyn Error>> {
         .attach(None)
         .map_err(|e| format!("port {port} can't be used: {e}; give another one after the camera's URI"))?;
     let mounts = server.mount_points().ok_or("the server has no mount points")?;
-    let pictures = gst::parse::bin_from_description(PICTURES, true)?;
+    let pictures = gst::parse::bin_from_description(PICTURES, true).map_err(|e| format!("{e}: run `make setup`"))?;
     for (name, stands) in MOUNTS {
         let sink = pictures.by_name(name).and_then(|sink| sink.static_pad("sink")).ok_or("no way out for pictures")?;
         let (mounts, port) = (mounts.clone(), server.bound_port());
