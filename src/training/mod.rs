@@ -32,6 +32,15 @@ fn mix(seed: u64, purpose: u64, number: u64) -> u64 {
     x ^ (x >> 31)
 }
 
+/// Seeds libtorch, whose one source of random numbers is all threads': nobody else who asks here draws from it until this is dropped.
+#[cfg(test)]
+fn seeded(seed: i64) -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    tch::manual_seed(seed);
+    alone
+}
+
 /// What `work` makes of every item, in the items' order; as many at a time as the machine has cores.
 fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));

@@ -259,6 +259,7 @@ mod tests {
     use crate::{
         clip::FRAMES,
         network::{CLIP_BYTES, Network, channels_last},
+        training::seeded,
     };
 
     const FEW: [i64; 7] = [4, 5, 6, 7, 8, 9, 10];
@@ -294,7 +295,7 @@ mod tests {
 
     #[test]
     fn folded_network_gives_the_logits_of_the_trained_one() {
-        tch::manual_seed(3);
+        let _alone = seeded(3);
         for fc6 in [Fc6::Shared, Fc6::Full] {
             let store = nn::VarStore::new(Device::Cpu);
             let trained = trained(&store, fc6);
@@ -309,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_model_taken_apart_again_gives_the_same_in_evaluation_and_nearly_so_in_training() {
-        tch::manual_seed(4);
+        let _alone = seeded(4);
         for fc6 in [Fc6::Shared, Fc6::Full] {
             let (first, second) = (nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu));
             let original = trained(&first, fc6);
@@ -334,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_new_fc8_is_all_that_changes() {
-        tch::manual_seed(5);
+        let _alone = seeded(5);
         let (first, second) = (nn::VarStore::new(Device::Cpu), nn::VarStore::new(Device::Cpu));
         let model = trained(&first, Fc6::Shared).to_model(header()).unwrap();
         let tuned = TrainingNetwork::of_model(&second.root(), &model, Some(7), Kind::Float).unwrap();
@@ -351,7 +352,7 @@ mod tests {
     #[test]
     fn every_gradient_in_bf16_is_that_in_float32_but_for_rounding() {
         // Widths at which libtorch takes its fast kernels: there conv5's weight gradient in bf16 is wrong.
-        tch::manual_seed(6);
+        let _alone = seeded(6);
         let store = nn::VarStore::new(Device::Cpu);
         let widths = [64, 64, 64, 256, 256, 32, 32];
         let mut network = TrainingNetwork::new(&store.root(), &widths, 3, Fc6::Shared, Kind::Float).unwrap();

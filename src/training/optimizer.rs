@@ -125,7 +125,7 @@ mod tests {
 
     /// Ten steps on a small problem by libtorch's optimizer and by ours.
     fn compare(method: Method, theirs: impl FnOnce(&nn::VarStore) -> nn::Optimizer) {
-        tch::manual_seed(5);
+        let _alone = crate::training::seeded(5);
         let start = Tensor::randn([4, 3], (Kind::Float, Device::Cpu));
         let inputs = Tensor::randn([6, 3], (Kind::Float, Device::Cpu));
         let loss = |w: &Tensor| inputs.matmul(&w.tr()).tanh().square().sum(Kind::Float);

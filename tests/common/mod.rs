@@ -11,7 +11,10 @@ pub mod scoring;
 #[cfg(feature = "watch")]
 pub mod watching;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use gstdesumnet::network::{CONVS, Header, Layer, Model, POOLED};
 use tch::{Device, Kind, Tensor};
@@ -35,6 +38,9 @@ pub fn tiny_network(seed: i64) -> Model {
 
 /// Random weights of these widths, and [`CATEGORIES`].
 pub fn network(widths: [i64; 7], seed: i64) -> Model {
+    // libtorch has one source of random numbers a process.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     tch::manual_seed(seed);
     let widths = widths.into_iter().chain([CATEGORIES.len() as i64]);
     let (mut inputs, mut layers) = (3, Vec::new());
