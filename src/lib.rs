@@ -19,6 +19,7 @@ pub mod decode;
 pub mod elements;
 pub mod engine;
 pub mod evaluation;
+pub mod foreign;
 pub mod frame_rate;
 pub mod importance;
 pub mod manual;

@@ -105,8 +105,24 @@ fn each_wrong_file_is_named_with_reason_and_remedy() {
     contains(message(&path), &["not a DeSumNet model", "no `format`"]);
     let path = altered(folder, same, |header| drop(header.insert("version".into(), "2".into())));
     contains(message(&path), &["format version 2", "reads version 1"]);
-    let path = altered(folder, same, |header| drop(header.insert("std".into(), "[1, 0, 1]".into())));
-    contains(message(&path), &["std", "not usable"]);
+    for (field, value, reason) in [
+        ("std", "[1, 0, 1]", "`std` is [1.0, 0.0, 1.0], and pixels have 0.01 to 10000"),
+        ("std", "[1, 1e-300, 1]", "`std` is [1.0, 1e-300, 1.0], and pixels have"),
+        ("std", "[1, -1, 1]", "`std` is"),
+        ("std", "[1, 1e300, 1]", "`std` is"),
+        ("std", "[1, NaN, 1]", "`std` can't be read"),
+        ("std", "[1, 1e999, 1]", "`std` can't be read"),
+        ("std", "[1, 1]", "`std` can't be read"),
+        ("mean", "[1, -1, 1]", "`mean` is [1.0, -1.0, 1.0], and pixels have 0 to 255"),
+        ("mean", "[1, 1e300, 1]", "`mean` is"),
+        ("categories", r#"["diving", "rowing", "diving"]"#, "`categories` has `diving` twice"),
+        ("categories", r#"["diving", " ", "rowing"]"#, "`categories` has one without a name"),
+        ("categories", "[]", "`categories` is empty"),
+        ("clip", r#"{"frames": 16, "width": 171, "height": 0, "crop": 112}"#, "its clips are"),
+    ] {
+        let path = altered(folder, same, |header| drop(header.insert(field.into(), value.into())));
+        contains(message(&path), &[reason, "set `model` to a file made by desumnet-train"]);
+    }
 
     let path = altered(folder, |name, s, d| (name != "fc7.bias").then_some((s, d)), |_| {});
     contains(message(&path), &["lacks tensor fc7.bias"]);
@@ -126,6 +142,29 @@ fn each_wrong_file_is_named_with_reason_and_remedy() {
         Some((shape, data))
     };
     contains(message(&altered(folder, nan, |_| {})), &["conv1.bias", "not finite"]);
+}
+
+/// Wherever a file is cut or changed, it loads or is named.
+#[test]
+fn damaged_files_are_named_and_nothing_panics() {
+    let folder = tempfile::tempdir().unwrap();
+    let bytes = std::fs::read(common::tiny_model(folder.path())).unwrap();
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let path = folder.path().join("damaged.safetensors");
+    let tried = |bytes: &[u8]| {
+        std::fs::write(&path, bytes).unwrap();
+        if let Err(error) = Model::load(&path) {
+            assert!(error.to_string().contains("damaged.safetensors"), "{error}");
+        }
+    };
+    for at in (0..header + 8).step_by(3) {
+        tried(&bytes[..at]);
+        for flip in [1, 0x10, 0x80] {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= flip;
+            tried(&damaged);
+        }
+    }
 }
 
 #[test]

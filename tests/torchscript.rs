@@ -331,6 +331,7 @@ fn each_wrong_field_is_named_with_reason_and_remedy() {
         ("categories", json!(null), "`categories` is missing; give the names of the network's outputs"),
         ("categories", json!([]), "`categories` is empty; give the names"),
         ("categories", json!(["a", "b", "a"]), "`categories` has `a` twice; give each output a name of its own"),
+        ("categories", json!(["a", "", "b"]), "`categories` has an empty name; give the names"),
         ("categories", json!("a"), "`categories` can't be read: invalid type: string \"a\", expected a sequence; give"),
         (
             "categories",
@@ -363,6 +364,11 @@ fn each_wrong_field_is_named_with_reason_and_remedy() {
         ),
         ("mean", json!([-0.5, 0.5, 0.5]), "outside of the pixel values 0..1"),
         ("std", json!([0.2, 0.0, 0.2]), "`std` is [0.2, 0.0, 0.2]; give the divisors of the pixel values, all above 0"),
+        (
+            "std",
+            json!([0.2, 1e-300, 0.2]),
+            "`std` is [0.2, 1e-300, 0.2]; give the divisors of the pixel values, all above 0 and not below 0.00004",
+        ),
         ("std", json!([0.2, 0.2, 0.2, 0.2]), "`std` can't be read"),
         (
             "std",
@@ -384,6 +390,11 @@ fn each_wrong_field_is_named_with_reason_and_remedy() {
         let error = refusal(&path, Precision::F32, "own.json");
         assert!(error.contains(expected), "`{expected}` is not in: {error}");
     }
+    let mut large = sidecar();
+    (large["clip_length"], large["resize"]) = (json!(64), json!(2048));
+    std::fs::write(&json, large.to_string()).unwrap();
+    let error = refusal(&path, Precision::F32, "own.json");
+    assert!(error.contains("`clip_length` makes a clip of 64 frames of 2048 x 2048 pixels, 768 MB"), "{error}");
     for text in ["categories: none", "[1, 2]", ""] {
         std::fs::write(&json, text).unwrap();
         let error = refusal(&path, Precision::F32, "own.json");

@@ -9,7 +9,11 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use super::{annotations::Video, results::FrameScores};
+use super::{
+    annotations::{self, Video},
+    methods::LARGEST,
+    results::FrameScores,
+};
 use crate::{frame_rate::FrameRate, summary::shot_scores::Scored};
 
 /// By how many frames scores and annotations may differ: a segment's, or where that is more, this share of the video. Containers
@@ -24,6 +28,8 @@ pub enum ScoresError {
     Read(PathBuf, std::io::Error),
     #[error("{path} holds no scores: {reason}; write it with desumnet score --json, or as a list of one number a frame", path = .0.display(), reason = .1)]
     Format(PathBuf, serde_json::Error),
+    #[error("{path}: {reason}; write it anew with desumnet score --json, or as a list of one number a frame", path = path.display())]
+    Value { path: PathBuf, reason: String },
     #[error("{path}: the frame rate is told neither by the annotations nor by the scores", path = .0.display())]
     FrameRate(PathBuf),
     #[error(
@@ -94,15 +100,33 @@ pub fn read(folder: &Path, videos: &[Video]) -> Result<(FrameScores, Vec<String>
 fn frame_scores(path: &Path, video: &Video) -> Result<Vec<f64>, ScoresError> {
     let format = |error| ScoresError::Format(path.into(), error);
     let text = std::fs::read_to_string(path).map_err(|error| ScoresError::Read(path.into(), error))?;
+    let wrong = |reason: String| ScoresError::Value { path: path.into(), reason };
+    // Sums of others leave the range of numbers.
+    let sensible = |place: usize, score: f64| match score.abs() <= LARGEST {
+        true => Ok(()),
+        false => Err(wrong(format!("score {place} is {score}, which is no sensible number"))),
+    };
     if text.trim_start().starts_with('[') {
-        return serde_json::from_str(&text).map_err(format);
+        let scores: Vec<f64> = serde_json::from_str(&text).map_err(format)?;
+        scores.iter().enumerate().try_for_each(|(place, score)| sensible(place, *score))?;
+        return Ok(scores);
     }
     let document: Document = serde_json::from_str(&text).map_err(format)?;
+    for (place, segment) in document.segments.iter().enumerate() {
+        sensible(place, segment.score)?;
+        if segment.start_ns.checked_add(segment.duration_ns).is_none() {
+            return Err(wrong(format!("segment {place} ends later than 64 bits of nanoseconds can tell")));
+        }
+    }
     let rate = f64::from(document.frame_rate.numerator) / f64::from(document.frame_rate.denominator);
     let fps = video.fps.or((rate > 0.0).then_some(rate)).ok_or_else(|| ScoresError::FrameRate(path.into()))?;
     let at = |ns: u64| ns as f64 / 1e9 * fps;
+    let frames = at(document.duration_ns).round() as usize;
+    if frames > *annotations::FRAMES.end() {
+        return Err(wrong(format!("`duration_ns` is {}, which makes {frames} frames", document.duration_ns)));
+    }
     let segments = document.segments.iter().map(|s| (at(s.start_ns)..at(s.end_ns()), s.score));
-    Ok(spread(segments, at(document.duration_ns).round() as usize))
+    Ok(spread(segments, frames))
 }
 
 /// A score for each frame, from those of segments, whose ends are counted in frames. A frame has the score of the segment in which its
@@ -211,6 +235,23 @@ mod tests {
             error.ends_with("has scores of none of the annotated videos: name the files after them, as in a.json"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn figures_beyond_reason_are_named_and_make_no_room() {
+        let long = DOCUMENT.replace("\"duration_ns\": 200000000,", "\"duration_ns\": 18446744073709551615,");
+        let late = DOCUMENT.replace("\"start_ns\": 120000000", "\"start_ns\": 18446744073709551615");
+        let large = DOCUMENT.replace("4.0", "1e300");
+        let folder = folder(&[("a.json", &long), ("b.json", &late), ("c.json", &large), ("d.json", "[1, -1e31]")]);
+        for (name, reason) in [
+            ("a", "`duration_ns` is 18446744073709551615, which makes 461168601842 frames"),
+            ("b", "segment 2 ends later than 64 bits of nanoseconds can tell"),
+            ("c", "score 2 is 1000"),
+            ("d", "score 1 is -1000"),
+        ] {
+            let error = read(folder.path(), &[video(name, 5, None)]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{name}.json: {reason}")) && error.contains("write it anew"), "{error}");
+        }
     }
 
     #[test]

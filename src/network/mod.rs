@@ -24,7 +24,7 @@ use layers::Layers;
 use script::Script;
 
 pub use device::{Device, DeviceError, Precision};
-pub use model::{CONVS, Header, LAYERS, Layer, Model, ModelError, POOLED};
+pub use model::{CONVS, DEVIATIONS, Header, LAYERS, Layer, MEANS, Model, ModelError, POOLED};
 pub use script::{ScriptError, telling_line};
 pub use sidecar::{Layout, Sidecar, SidecarError, sidecar_of};
 

@@ -5,7 +5,8 @@
 //! `provenance` (object: where the weights come from). Batch normalisation is folded into the convolutions.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    ops::RangeInclusive,
     path::{Path, PathBuf},
 };
 
@@ -21,6 +22,10 @@ use crate::clip;
 const FORMAT: &str = "desumnet";
 /// Version of the format that this program writes and reads.
 const VERSION: u32 = 1;
+/// Mean of pixel values 0..255, and what can be meant by their standard deviation: 1 for pixels as they are. Beyond this, a network sees
+/// numbers too large or too small to tell anything.
+pub const MEANS: RangeInclusive<f64> = 0.0..=255.0;
+pub const DEVIATIONS: RangeInclusive<f64> = 0.01..=10_000.0;
 /// Convolutional layers, conv1 to conv5.
 pub const CONVS: usize = 5;
 /// Positions of pool5's output, 1 x 4 x 4, that fc6 reads for each of conv5's filters.
@@ -136,6 +141,28 @@ impl Model {
         Ok(hasher.finish())
     }
 
+    /// The model with its weights rounded to `kind` (f32, bf16 or f16), as [`Self::save`] writes it.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn rounded(mut self, kind: Kind) -> Result<Self, tch::TchError> {
+        for layer in &mut self.layers {
+            layer.weight = layer.weight.f_to_kind(kind)?;
+            layer.bias = layer.bias.f_to_kind(kind)?;
+        }
+        Ok(self)
+    }
+
+    /// A second model of the same weights, in the same memory.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        let layers = self
+            .layers
+            .iter()
+            .map(|layer| Layer { weight: layer.weight.shallow_clone(), bias: layer.bias.shallow_clone() });
+        Self { header: self.header.clone(), layers: layers.collect() }
+    }
+
     /// Writes the model as `kind` (f32, bf16 or f16), whole or not at all.
     ///
     /// # Errors
@@ -189,13 +216,31 @@ impl Header {
             std: field(metadata, "std")?,
             provenance: field(metadata, "provenance")?,
         };
-        if header.categories.is_empty() {
-            return Err("it has no categories".into());
+        header.check().map(|()| header)
+    }
+
+    /// Whether a network can score with it.
+    ///
+    /// # Errors
+    /// The field that is wrong, and why.
+    pub fn check(&self) -> Result<(), String> {
+        let mut seen = HashSet::new();
+        if self.categories.is_empty() {
+            return Err("its header's `categories` is empty".into());
         }
-        if header.std.iter().any(|s| !(s.is_finite() && *s > 0.0)) || header.mean.iter().any(|m| !m.is_finite()) {
-            return Err(format!("mean {:?} and std {:?} are not usable", header.mean, header.std));
+        if self.categories.iter().any(|name| name.trim().is_empty()) {
+            return Err("its header's `categories` has one without a name".into());
         }
-        Ok(header)
+        if let Some(twice) = self.categories.iter().find(|name| !seen.insert(*name)) {
+            return Err(format!("its header's `categories` has `{twice}` twice"));
+        }
+        for (field, values, usable) in [("mean", self.mean, MEANS), ("std", self.std, DEVIATIONS)] {
+            if values.iter().any(|value| !usable.contains(value)) {
+                let (low, high) = (usable.start(), usable.end());
+                return Err(format!("its header's `{field}` is {values:?}, and pixels have {low} to {high}"));
+            }
+        }
+        Ok(())
     }
 }
 

@@ -11,13 +11,16 @@ use serde_json::{Map, Value};
 use tch::{TchError, Tensor};
 use thiserror::Error;
 
-use super::Header;
+use super::{Header, model::DEVIATIONS};
 use crate::clip::{CROP, Geometry, HEIGHT, WIDTH};
 
 /// Longest clip, frames: beyond it, a segment would last over ten seconds.
 const MAX_FRAMES: usize = 256;
 /// Largest side of an analysis frame, pixels.
 const MAX_SIDE: usize = 2048;
+
+/// Largest clip, bytes: some of them wait for the network at any time.
+const MAX_BYTES: usize = 256 << 20;
 
 /// The fields that there are.
 const FIELDS: [&str; 8] = ["categories", "clip_length", "size", "resize", "mean", "std", "pixel_range", "layout"];
@@ -117,17 +120,23 @@ impl Fields<'_> {
             let reason = format!("is {height} x {width}, smaller than the crop of {crop_height} x {crop_width}");
             return Err(self.wrong("resize", reason, "make it at least as large as `size`"));
         }
+        let clip = Geometry { frames, width, height, crop_width, crop_height };
+        let bytes = frames * clip.frame_bytes();
+        if bytes > MAX_BYTES {
+            let reason = format!("makes a clip of {frames} frames of {height} x {width} pixels, {} MB", bytes >> 20);
+            return Err(self.wrong(
+                "clip_length",
+                reason,
+                format!("a clip has at most {} MB: give fewer frames, or a smaller `resize`", MAX_BYTES >> 20),
+            ));
+        }
         let (mean, std) = self.normalisation()?;
         let layout = match self.optional::<String>("layout", LAYOUTS)?.as_deref() {
             None | Some("NCTHW") => Layout::Ncthw,
             Some("NTCHW") => Layout::Ntchw,
             Some(other) => return Err(self.wrong("layout", format!("is `{other}`"), format!("give {LAYOUTS}"))),
         };
-        Ok(Sidecar {
-            header: Header { categories, mean, std, provenance: Value::Null },
-            clip: Geometry { frames, width, height, crop_width, crop_height },
-            layout,
-        })
+        Ok(Sidecar { header: Header { categories, mean, std, provenance: Value::Null }, clip, layout })
     }
 
     fn categories(&mut self) -> Result<Vec<String>, SidecarError> {
@@ -137,6 +146,9 @@ impl Fields<'_> {
             return Err(self.wrong("categories", "is empty", format!("give {form}")));
         }
         let mut seen = HashSet::new();
+        if categories.iter().any(|name| name.trim().is_empty()) {
+            return Err(self.wrong("categories", "has an empty name", format!("give {form}")));
+        }
         if let Some(twice) = categories.iter().find(|name| !seen.insert(*name)) {
             return Err(self.wrong("categories", format!("has `{twice}` twice"), "give each output a name of its own"));
         }
@@ -151,8 +163,11 @@ impl Fields<'_> {
         }
         let mean: [f64; 3] = self.needed("mean", COLOURS)?;
         let std: [f64; 3] = self.needed("std", COLOURS)?;
-        if std.iter().any(|&s| s <= 0.0) {
-            return Err(self.wrong("std", format!("is {std:?}"), "give the divisors of the pixel values, all above 0"));
+        let of_bytes = |values: [f64; 3]| values.map(|value| value / range * 255.0);
+        let low = DEVIATIONS.start() / 255.0 * range;
+        if std.iter().any(|&std| std < low) {
+            let remedy = format!("give the divisors of the pixel values, all above 0 and not below {low:.5}");
+            return Err(self.wrong("std", format!("is {std:?}"), remedy));
         }
         for (field, values) in [("mean", mean), ("std", std)] {
             if values.iter().any(|v| !(0.0..=range).contains(v)) {
@@ -161,7 +176,7 @@ impl Fields<'_> {
                 return Err(self.wrong(field, reason, remedy));
             }
         }
-        Ok((mean.map(|m| m / range * 255.0), std.map(|s| s / range * 255.0)))
+        Ok((of_bytes(mean), of_bytes(std)))
     }
 
     /// Height and width.

@@ -14,7 +14,10 @@ use tch::{Device, Kind, TchError, Tensor, nn};
 use thiserror::Error;
 
 use super::network::{Fc6, TrainingNetwork};
-use crate::network::{Header, LAYERS, Model, telling_line};
+use crate::{
+    foreign,
+    network::{Header, LAYERS, Model, telling_line},
+};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
@@ -138,11 +141,13 @@ pub fn import(path: &Path, widths: &[i64; 7], input: Input) -> Result<Import, Im
 fn read(path: &Path) -> Result<BTreeMap<String, Option<Tensor>>, ImportError> {
     let unreadable = |reason: String| ImportError::Unreadable { path: path.into(), reason };
     if path.extension().is_some_and(|extension| extension == "safetensors") {
-        let tensors = Tensor::read_safetensors(path).map_err(|e| unreadable(e.to_string()))?;
+        let tensors = foreign::read(|| Tensor::read_safetensors(path)).map_err(unreadable)?;
+        let tensors = tensors.map_err(|e| unreadable(e.to_string()))?;
         let tensors = tensors.into_iter().map(|(name, tensor)| (name, Some(tensor).filter(Tensor::is_floating_point)));
         return Ok(tensors.collect());
     }
-    let file = PytorchReader::new(path).map_err(|e| unreadable(e.to_string()))?;
+    let file =
+        foreign::read(|| PytorchReader::new(path)).map_err(unreadable)?.map_err(|e| unreadable(e.to_string()))?;
     let tensors = file.into_tensors().into_iter().map(|(name, tensor)| {
         let kind = match tensor.dtype() {
             DType::F64 => Kind::Double,
@@ -151,7 +156,7 @@ fn read(path: &Path) -> Result<BTreeMap<String, Option<Tensor>>, ImportError> {
             DType::BF16 => Kind::BFloat16,
             _ => return Ok((name, None)),
         };
-        let bytes = tensor.read().map_err(|e| unreadable(e.to_string()))?;
+        let bytes = foreign::read(|| tensor.read()).map_err(unreadable)?.map_err(|e| unreadable(e.to_string()))?;
         let shape: Vec<i64> = tensor.shape().iter().map(|&n| n as i64).collect();
         // The reader promises as many bytes as the shape has; libtorch would read on past fewer.
         if bytes.len() != tensor.byte_len() {

@@ -3,10 +3,10 @@
 //! The default of `--mean` is what C3D's own mean file (`sport1m_train16_128_mean.binaryproto`) comes to for each colour. C3D reads
 //! pictures through OpenCV, which is why its weights take blue first.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, ops::RangeInclusive, path::PathBuf};
 
 use gstdesumnet::{
-    network::WIDTHS,
+    network::{DEVIATIONS, MEANS, WIDTHS},
     training::import::{Input, import},
 };
 use tch::Kind;
@@ -23,10 +23,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     categories: Option<PathBuf>,
     /// Mean that the weights' training took from pixels of 0 to 255 (default: of Sports-1M, on which C3D was trained)
-    #[arg(long, value_name = "R,G,B", default_value = "101.41,97.66,90.25", value_parser = rgb)]
+    #[arg(long, value_name = "R,G,B", default_value = "101.41,97.66,90.25", value_parser = |text: &str| rgb(text, &MEANS))]
     mean: [f64; 3],
     /// What it then divided them by (default: C3D divided by nothing)
-    #[arg(long, value_name = "R,G,B", default_value = "1,1,1", value_parser = positive_rgb)]
+    #[arg(long, value_name = "R,G,B", default_value = "1,1,1", value_parser = |text: &str| rgb(text, &DEVIATIONS))]
     std: [f64; 3],
     /// The weights take blue first, as those from Caffe do, C3D's own for one; --mean and --std are R,G,B all the same
     #[arg(long)]
@@ -81,15 +81,11 @@ fn names(text: &str) -> Result<Vec<String>, String> {
     }
 }
 
-fn rgb(text: &str) -> Result<[f64; 3], String> {
+fn rgb(text: &str, usable: &RangeInclusive<f64>) -> Result<[f64; 3], String> {
     let values: Option<Vec<f64>> = text.split(',').map(|value| value.trim().parse().ok()).collect();
-    let values =
-        values.and_then(|values| values.try_into().ok()).filter(|v: &[f64; 3]| v.iter().all(|v| v.is_finite()));
-    values.ok_or_else(|| "give three numbers: R,G,B".into())
-}
-
-fn positive_rgb(text: &str) -> Result<[f64; 3], String> {
-    rgb(text).ok().filter(|v| v.iter().all(|v| *v > 0.0)).ok_or_else(|| "give three numbers over 0: R,G,B".into())
+    let values = values.and_then(|values| values.try_into().ok());
+    let values = values.filter(|v: &[f64; 3]| v.iter().all(|v| usable.contains(v)));
+    values.ok_or_else(|| format!("give three numbers of {} to {}: R,G,B", usable.start(), usable.end()))
 }
 
 #[cfg(test)]
@@ -107,10 +103,12 @@ mod tests {
 
     #[test]
     fn colours_are_three_numbers() {
-        assert_eq!(rgb("1, 2.5,-3"), Ok([1.0, 2.5, -3.0]));
-        for wrong in ["1,2", "1,2,3,4", "a,b,c", "", "1,2,inf"] {
-            assert!(rgb(wrong).is_err(), "{wrong}");
+        assert_eq!(rgb("1, 2.5,0", &MEANS), Ok([1.0, 2.5, 0.0]));
+        for wrong in ["1,2", "1,2,3,4", "a,b,c", "", "1,2,inf", "1,2,NaN", "1,2,-3", "1,2,256"] {
+            assert_eq!(rgb(wrong, &MEANS), Err("give three numbers of 0 to 255: R,G,B".into()), "{wrong}");
         }
-        assert!(positive_rgb("1,0,1").is_err() && positive_rgb("1,2,3").is_ok());
+        for wrong in ["1,0,1", "1,1e-300,1", "1,1e300,1"] {
+            assert!(rgb(wrong, &DEVIATIONS).is_err(), "{wrong}");
+        }
     }
 }

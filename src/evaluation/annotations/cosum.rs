@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{AnnotationError, Marks, Video, between, entries, matlab::Variables, stem};
+use super::{AnnotationError, Marks, Video, between, check_frames, entries, matlab::Variables, stem};
 
 /// `shots/TOPIC/NAME_shots.txt`, a shot boundary a line, and `annotation/TOPIC/N__PERSON.mat`, N being the number that NAME ends
 /// with: `labels`, whose first column has the numbers of the chosen shots, from 1.
@@ -38,6 +38,7 @@ fn video(
     let shots =
         boundaries.ok_or("a line is not a frame number, from 1".into()).and_then(|b| between(&b)).map_err(wrong)?;
     let frames = shots[shots.len() - 1].end;
+    check_frames(frames).map_err(wrong)?;
     let number = &name[name.trim_end_matches(|c: char| c.is_ascii_digit()).len()..];
     let people = annotations(&folder.join("annotation").join(topic), number)?;
     if people.is_empty() {
@@ -47,7 +48,7 @@ fn video(
         let labels = Variables::load(path)?.matrix("labels")?;
         let mut chosen = vec![false; frames];
         for &shot in labels.columns().next().unwrap_or_default() {
-            match (shot >= 1.0).then(|| shots.get(shot as usize - 1)).flatten() {
+            match (shot >= 1.0 && shot.fract() == 0.0).then(|| shots.get(shot as usize - 1)).flatten() {
                 Some(shot) => chosen[shot.clone()].fill(true),
                 None => warnings.push(format!(
                     "{topic}/{}: shot {shot} is left out, the video {name} has {}",

@@ -2,7 +2,6 @@
 
 use std::{
     io::Read,
-    panic::catch_unwind,
     path::{Path, PathBuf},
 };
 
@@ -10,6 +9,10 @@ use flate2::read::ZlibDecoder;
 use matrw::{MatFile, MatVariable, MatlabType, load_matfile_from_u8};
 
 use super::AnnotationError;
+use crate::foreign;
+
+/// Most bytes that a file may have without compression: a person's marks of a day of video, for 20 people.
+const LARGEST: u64 = 4 << 30;
 
 /// The variables of a file.
 pub struct Variables {
@@ -47,24 +50,24 @@ impl Variables {
         }
         let damaged = |reason: String| format(format!("it is damaged, fetch it again ({reason})"));
         let bytes = inflated(&bytes).ok_or_else(|| damaged("it ends early".into()))?;
-        // It panics at some of what it does not expect.
-        let file = catch_unwind(|| load_matfile_from_u8(&bytes)).map_err(|_| damaged("it can't be parsed".into()))?;
+        let file = foreign::read(|| load_matfile_from_u8(&bytes)).map_err(damaged)?;
         let file = file.map_err(|e| damaged(e.to_string()))?;
         Ok(Self { path: path.into(), file })
     }
 
     /// A variable of numbers.
     pub fn matrix(&self, variable: &str) -> Result<Matrix, AnnotationError> {
-        matrix(&self.file[variable]).ok_or_else(|| self.missing("matrix", variable))
+        let found = foreign::read(|| matrix(&self.file[variable])).ok().flatten();
+        found.ok_or_else(|| self.missing("matrix", variable))
     }
 
     /// A variable that is a cell array of numbers.
     pub fn cells(&self, variable: &str) -> Result<Vec<Matrix>, AnnotationError> {
-        let cells = match &self.file[variable] {
+        let cells = foreign::read(|| match &self.file[variable] {
             MatVariable::CellArray(cells) => cells.value.iter().map(matrix).collect(),
             _ => None,
-        };
-        cells.ok_or_else(|| self.missing("cell array", variable))
+        });
+        cells.ok().flatten().ok_or_else(|| self.missing("cell array", variable))
     }
 
     fn missing(&self, kind: &'static str, variable: &str) -> AnnotationError {
@@ -85,10 +88,13 @@ fn inflated(bytes: &[u8]) -> Option<Vec<u8>> {
         let kind = number(rest.first_chunk().copied()?);
         let size = number(rest.get(4..)?.first_chunk().copied()?) as usize;
         let (element, after) = rest.split_at_checked(size.checked_add(8)?)?;
+        if inflated.len() as u64 > LARGEST {
+            return None;
+        }
         if kind == COMPRESSED {
             let mut content = Vec::new();
             // What came before the failure is kept.
-            let _ = ZlibDecoder::new(&element[8..]).read_to_end(&mut content);
+            let _ = ZlibDecoder::new(&element[8..]).take(LARGEST).read_to_end(&mut content);
             inflated.extend(content);
         } else {
             inflated.extend(element);
@@ -114,5 +120,7 @@ fn matrix(variable: &MatVariable) -> Option<Matrix> {
         MatlabType::BOOL(values) => values.iter().copied().map(f64::from).collect(),
         MatlabType::UTF8(_) | MatlabType::UTF16(_) => return None,
     };
-    Some(Matrix { rows: variable.dim().first().copied()?, values })
+    let size = variable.dim();
+    let whole = size.iter().try_fold(1usize, |all, side| all.checked_mul(*side)) == Some(values.len());
+    size.first().filter(|_| whole).map(|&rows| Matrix { rows, values })
 }

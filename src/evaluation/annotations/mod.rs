@@ -7,8 +7,9 @@ mod summe;
 mod tvsum;
 
 use std::{
+    collections::HashSet,
     fmt,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
 };
 
@@ -16,7 +17,11 @@ use clap::ValueEnum;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::training::compose::ReadError;
+use crate::training::compose::{MOST_FRAMES, ReadError};
+
+/// Frames of a video and frames a second: with others a file is damaged, and would ask for more memory than there is.
+pub(super) const FRAMES: RangeInclusive<usize> = 1..=MOST_FRAMES as usize;
+pub(super) const RATES: RangeInclusive<f64> = 0.01..=1_000.0;
 
 /// The published data sets that can be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -71,6 +76,38 @@ pub struct Video {
 }
 
 impl Video {
+    /// Whether it is what its fields promise.
+    ///
+    /// # Errors
+    /// Which is not.
+    fn check(&self) -> Result<(), String> {
+        check_frames(self.frames)?;
+        if let Some(fps) = self.fps.filter(|fps| !RATES.contains(fps)) {
+            let (low, high) = (RATES.start(), RATES.end());
+            return Err(format!(
+                "{fps} frames a second are not within {low} to {high}; give the file as it was published"
+            ));
+        }
+        let mut end = 0;
+        for shot in &self.shots {
+            if shot.start < end || shot.is_empty() || shot.end > self.frames {
+                let Range { start, end } = shot;
+                return Err(format!(
+                    "the shot from frame {start} to {end} is empty, or not within the video and after the others"
+                ));
+            }
+            end = shot.end;
+        }
+        let marks = |marks: &Marks| match marks {
+            Marks::Importance(scores) => scores.len(),
+            Marks::Chosen(chosen) => chosen.len(),
+        };
+        match self.people.iter().map(marks).find(|marks| *marks != self.frames) {
+            Some(marks) => Err(format!("someone marked {marks} frames, and it has {}", self.frames)),
+            None => Ok(()),
+        }
+    }
+
     /// What files about it are called, without their extension.
     pub fn file_stem(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or_default()
@@ -130,7 +167,30 @@ pub fn read(kind: Kind, path: &Path, shots: Option<&Path>) -> Result<Dataset, An
         Kind::Cosum => cosum::read(path, &mut warnings)?,
         Kind::Composites => composites::read(path)?,
     };
+    let mut names = HashSet::new();
+    for video in &videos {
+        let wrong = |reason: String| AnnotationError::video(path, &video.name, reason);
+        video.check().map_err(wrong)?;
+        if !names.insert(&video.name) {
+            return Err(wrong("another has the same name; leave one of them out".into()));
+        }
+    }
     Ok(Dataset { kind, videos, warnings })
+}
+
+/// Whether a video can have so many frames: before room is made for their marks.
+///
+/// # Errors
+/// If not.
+fn check_frames(frames: usize) -> Result<(), String> {
+    if FRAMES.contains(&frames) {
+        return Ok(());
+    }
+    Err(format!(
+        "{frames} frames are not within {} to {}; give the file as it was published",
+        FRAMES.start(),
+        FRAMES.end()
+    ))
 }
 
 /// The ranges between neighbouring boundaries.

@@ -25,7 +25,11 @@ fn video(path: &Path) -> Result<Video, AnnotationError> {
         [number] if number.is_finite() && number > 0.0 => Ok(number),
         _ => Err(wrong(format!("{variable} is not one number above 0"))),
     };
-    let (frames, fps) = (number("nFrames")? as usize, number("FPS")?);
+    let (frames, fps) = (number("nFrames")?, number("FPS")?);
+    if frames.fract() != 0.0 {
+        return Err(wrong(format!("nFrames is {frames}, which is no whole number")));
+    }
+    let frames = frames as usize;
     let marks = file.matrix("user_score")?;
     if marks.rows != frames || marks.values.is_empty() {
         return Err(wrong(format!("user_score has {} rows and nFrames is {frames}", marks.rows)));

@@ -254,6 +254,106 @@ fn cosum_counts_frames_and_shots_from_one() {
     assert_eq!(dataset.videos, [expected]);
 }
 
+/// A composite of two parts of 50 frames, the second one relevant.
+fn composite(folder: &Path, change: impl FnOnce(&mut serde_json::Value)) {
+    let part = |first_frame: u64, relevant: bool| {
+        serde_json::json!({
+            "source": "a/clip.mp4", "category": "a", "first_frame": first_frame, "frames": 50, "start_ns": first_frame * 40_000_000,
+            "duration_ns": 2_000_000_000u64, "relevant": relevant,
+        })
+    };
+    let mut document = serde_json::json!({
+        "video": "a_01.mp4", "category": "a", "frame_rate": [25, 1], "frames": 100, "duration_ns": 4_000_000_000u64,
+        "parts": [part(0, false), part(50, true)],
+        "relevant": [{ "start_ns": 2_000_000_000u64, "duration_ns": 2_000_000_000u64 }],
+    });
+    change(&mut document);
+    fs::create_dir_all(folder.join("a")).unwrap();
+    fs::write(folder.join("a/a_01.json"), document.to_string()).unwrap();
+}
+
+#[test]
+fn a_composite_that_contradicts_itself_is_named_with_the_field() {
+    let folder = TempDir::new().unwrap();
+    composite(folder.path(), |_| {});
+    let video = &read(Kind::Composites, folder.path(), None).unwrap().videos[0];
+    assert_eq!((video.name.as_str(), video.frames, &video.shots[..]), ("a/a_01", 100, &[0..50, 50..100][..]));
+    let set = |path: &str, value: serde_json::Value| {
+        composite(folder.path(), |document| *document.pointer_mut(path).unwrap() = value);
+        let said = error(Kind::Composites, folder.path(), None);
+        assert!(said.contains("a_01.json contradicts itself: "), "{path}: {said}");
+        assert!(said.ends_with("; make it anew with `desumnet-train compose`"), "{said}");
+        said
+    };
+    // Past the last frame, of length 0, with a hole, overlapping, fewer than all.
+    assert!(
+        set("/parts/1/frames", 51.into()).contains("part 1 has another `start_ns` or `duration_ns` than its frames")
+            || set("/parts/1/frames", 51.into()).contains("101 frames together")
+    );
+    assert!(set("/parts/1/frames", 4_000_000_000u32.into()).contains("part 1 has another"));
+    assert!(set("/parts/0/frames", 0.into()).contains("part 0 has 0 frames"));
+    assert!(set("/parts/1/first_frame", 60.into()).contains("`first_frame` 60, and 50 is the next one"));
+    assert!(set("/parts/1/first_frame", 40.into()).contains("`first_frame` 40, and 50 is the next one"));
+    assert!(set("/parts/1/start_ns", u64::MAX.into()).contains("part 1 has another `start_ns`"));
+    assert!(set("/frames", 150.into()).contains("`duration_ns` is 4000000000, and 150 frames are another length"));
+    assert!(set("/frames", 0.into()).contains("`frames` is 0"));
+    assert!(
+        set("/frames", 4_000_000_000u32.into()).contains("`frames` is 4000000000, which is not within 1 to 8640000")
+    );
+    assert!(set("/duration_ns", 800_000_000_000_000_000u64.into()).contains("`duration_ns` is 800000000000000000"));
+    assert!(set("/frame_rate/1", 0.into()).contains("`frame_rate` is 25/0"));
+    assert!(set("/frame_rate/0", 0.into()).contains("`frame_rate` is 0/1"));
+    assert!(set("/relevant/0/duration_ns", 2_000_000_001u64.into()).contains("span 0 of `relevant`"));
+    assert!(set("/relevant/0/duration_ns", 0.into()).contains("span 0 of `relevant`"));
+    assert!(set("/relevant/0/start_ns", u64::MAX.into()).contains("span 0 of `relevant`"));
+    assert!(set("/video", "../other.mp4".into()).contains("`video` is \"../other.mp4\""));
+    assert!(set("/category", "".into()).contains("`category` is empty"));
+    composite(folder.path(), |document| document["parts"] = serde_json::json!([]));
+    assert!(error(Kind::Composites, folder.path(), None).contains("its parts have 0 frames together"));
+}
+
+#[test]
+fn figures_beyond_reason_are_named_and_make_no_room() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("ydata-tvsum50-anno.tsv");
+    let said = |length: &str| {
+        fs::write(&path, "one\tVT\t1,2,3\n").unwrap();
+        fs::write(path.with_file_name("ydata-tvsum50-info.tsv"), format!("video_id\tlength\none\t{length}\n")).unwrap();
+        error(Kind::Tvsum, &path, None)
+    };
+    assert!(
+        said("1e-300").contains("video one: ")
+            && said("1e-300").contains("frames a second are not within 0.01 to 1000")
+    );
+    assert!(said("1e300").contains("frames a second are not within 0.01 to 1000"));
+    assert!(said("0").contains("its length is not above 0 s"));
+
+    let twice = tvsum(TempDir::new().unwrap().path().parent().unwrap(), vec![entry("one"), entry("one")]);
+    assert!(error(Kind::Tvsum, &twice, None).contains("video one: another has the same name"));
+    fs::remove_file(twice).unwrap();
+
+    let marks = || matvar!([[0.0, 1.0], [0.0, 1.0], [2.0, 0.0], [1.0, 0.0]]);
+    for (fps, frames, reason) in [
+        (1e-9, 4.0, "frames a second are not within"),
+        (25.0, 4.5, "nFrames is 4.5, which is no whole number"),
+        (25.0, 1e300, "nFrames is"),
+    ] {
+        let file = matfile!(user_score: marks(), FPS: matvar!(fps), nFrames: matvar!(frames));
+        save_matfile_v7(text(&folder.path().join("a.mat")), file, true).unwrap();
+        let said = error(Kind::Summe, folder.path(), None);
+        assert!(said.contains("a: ") && said.contains(reason), "{said}");
+    }
+
+    let surf = TempDir::new().unwrap();
+    let people = [("12__a.mat", matvar!([[1.0, 1.0], [1.5, 1.0], [-1.0, 1.0], [1e300, 1.0]]))];
+    cosum(surf.path(), "4\n6\n", &people);
+    let dataset = read(Kind::Cosum, surf.path(), None).unwrap();
+    assert_eq!(dataset.warnings.len(), 3, "{:?}", dataset.warnings);
+    cosum(surf.path(), "4\n99999999999999\n", &people);
+    let said = error(Kind::Cosum, surf.path(), None);
+    assert!(said.contains("video surf12: 99999999999998 frames are not within 1 to 8640000"), "{said}");
+}
+
 #[test]
 fn a_broken_video_of_cosum_is_named() {
     let folder = TempDir::new().unwrap();

@@ -9,6 +9,7 @@ use hdf5_pure::mat::{Matrix, from_bytes};
 use serde::Deserialize;
 
 use super::{AnnotationError, Marks, Video, between, matlab::Variables};
+use crate::foreign;
 
 /// The release's files.
 const MATLAB: &str = "ydata-tvsum50.mat";
@@ -64,7 +65,9 @@ fn mat(path: &Path) -> Result<Vec<Video>, AnnotationError> {
     if !bytes.starts_with(b"MATLAB 7.3") {
         return Err(format("it does not begin as a MATLAB file of version 7.3".into()));
     }
-    let release: Release = from_bytes(&bytes).map_err(|e| format(format!("{e}; give the file as it was published")))?;
+    let broken = |reason: String| format(format!("{reason}; give the file as it was published"));
+    let release: Result<Release, _> = foreign::read(|| from_bytes(&bytes)).map_err(broken)?;
+    let release = release.map_err(|e| broken(e.to_string()))?;
     let video = |entry: Entry| {
         if entry.user_anno.rows() as f64 != entry.nframes {
             let reason = format!("{} frames have scores and nframes is {}", entry.user_anno.rows(), entry.nframes);
@@ -169,8 +172,12 @@ fn add_shots(videos: &mut [Video], path: &Path) -> Result<(), AnnotationError> {
         return Err(AnnotationError::Format { path: path.into(), expected: "these videos' list of shots", reason });
     }
     for (video, cell) in videos.iter_mut().zip(cells) {
-        let boundaries: Vec<usize> = cell.values.iter().map(|&frame| frame as usize).collect();
         let wrong = |reason: String| AnnotationError::video(path, &video.name, reason);
+        let whole = |frame: &f64| frame.fract() == 0.0 && (0.0..=1e15).contains(frame);
+        if let Some(frame) = cell.values.iter().find(|frame| !whole(frame)) {
+            return Err(wrong(format!("the shot boundary {frame} is no frame number, from 0")));
+        }
+        let boundaries: Vec<usize> = cell.values.iter().map(|&frame| frame as usize).collect();
         let shots = between(&boundaries).map_err(wrong)?;
         let end = shots[shots.len() - 1].end;
         if end != video.frames {

@@ -32,7 +32,7 @@ use thiserror::Error;
 const COMPONENTS: usize = 100;
 
 /// Features beyond this, plus or minus, are taken for errors: their products would leave the range of numbers.
-const LARGEST: f64 = 1e30;
+pub(super) const LARGEST: f64 = 1e30;
 
 /// What units are scored by. Names on the command line and in JSON are in lower case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize)]
@@ -338,15 +338,17 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(30))]
 
-        /// Of one unit, of equal units and of more units than features too.
+        /// Of one unit, of equal units, of more units than features and of videos of very different scales too.
         #[test]
         fn every_method_scores_whatever_is_sound(
             units in prop::array::uniform4(1usize..25), features in 1usize..8,
-            scale in prop::sample::select(vec![1e-200, 1e-3, 1.0, 1e30]),
+            scale in prop::sample::select(vec![1e-200, 1e-3, 1.0, 1e23]),
+            scales in prop::array::uniform4(prop::sample::select(vec![1e-7, 1.0, 1.0, 1e7])),
             values in prop::collection::vec(prop_oneof![Just(0.0), -1.0f64..1.0], 1..200), seed in any::<u64>(),
         ) {
             let values: Vec<f64> = values.into_iter().map(|value| value * scale).collect();
-            let [video, a, b, other] = units.map(|units| matrix(units, features, &values));
+            let videos: [_; 4] = std::array::from_fn(|i| matrix(units[i], features, &values) * scales[i]);
+            let [video, a, b, other] = videos;
             let labels = |units: usize| -> (Vec<f64>, Vec<bool>) {
                 (0..units).map(|i| ((i % 4) as f64 / 3.0, i % 4 == 0)).unzip()
             };

@@ -9,7 +9,8 @@
 //! **Our choices.** The ranking: what is selected stands before all else, and both parts by their probability to be selected
 //! given the selection of the segment before. Features are principal components of the training units, of a mean square
 //! length of 1, and W starts as the identity: a process that likes what is far from the mean, and diversity. It is learnt by
-//! Adam, a step a video, and epsilon is not.
+//! Adam, a step a video, and epsilon is not. A unit that is longer than 100 counts as one of 100 in its direction: beside longer ones
+//! epsilon is lost in rounding, and with it every probability.
 
 use nalgebra::{Cholesky, DMatrix};
 
@@ -19,6 +20,8 @@ use super::{COMPONENTS, Labelled, principal::Principal};
 const SEGMENT: usize = 10;
 /// What keeps units that look the same from a probability of exactly 0: epsilon.
 const DIAGONAL: f64 = 1e-3;
+/// Longest unit.
+const LONGEST: f64 = 100.0;
 /// Rounds over the training videos, and Adam's learning rate and shares of the old averages.
 const ROUNDS: usize = 20;
 const RATE: f64 = 0.01;
@@ -37,11 +40,12 @@ impl Process {
     /// From training videos that have selected units.
     pub fn learn(training: &[Labelled]) -> Self {
         let principal = Principal::of_all(training.iter().map(|video| video.features), COMPONENTS);
-        let mut units: Vec<DMatrix<f64>> = training.iter().map(|video| principal.coordinates(video.features)).collect();
+        let coordinates = training.iter().map(|video| principal.coordinates(video.features));
+        let mut units: Vec<DMatrix<f64>> = coordinates.collect();
         let square: f64 = units.iter().map(|units| units.norm_squared()).sum();
         let count: usize = units.iter().map(|units| units.nrows()).sum();
         let scale = if square > 0.0 { (count as f64 / square).sqrt() } else { 1.0 };
-        units.iter_mut().for_each(|units| *units *= scale);
+        units.iter_mut().for_each(|units| scale_units(units, scale));
         let components = principal.singular.len();
         let mut embedding = DMatrix::identity(components, components);
         let (mut first, mut second) = (embedding.map(|_| 0.0), embedding.map(|_| 0.0));
@@ -63,7 +67,9 @@ impl Process {
 
     /// Probabilities, and 1 more for what is selected: `[0, 2]`.
     pub fn score(&self, features: &DMatrix<f64>) -> Vec<f64> {
-        let kernel = kernel(&self.embedding, &(self.principal.coordinates(features) * self.scale));
+        let mut units = self.principal.coordinates(features);
+        scale_units(&mut units, self.scale);
+        let kernel = kernel(&self.embedding, &units);
         let (mut scores, mut before) = (Vec::with_capacity(features.nrows()), Vec::new());
         for segment in segments(features.nrows()) {
             let given = conditional(&kernel, &before, &segment);
@@ -72,6 +78,16 @@ impl Process {
             before.iter().for_each(|&unit| scores[unit] += 1.0);
         }
         scores
+    }
+}
+
+fn scale_units(units: &mut DMatrix<f64>, scale: f64) {
+    for mut unit in units.row_iter_mut() {
+        unit *= scale;
+        let length = unit.norm();
+        if length > LONGEST {
+            unit *= LONGEST / length;
+        }
     }
 }
 
@@ -96,15 +112,18 @@ fn part(matrix: &DMatrix<f64>, rows: &[usize], columns: &[usize]) -> DMatrix<f64
     matrix.select_rows(rows).select_columns(columns)
 }
 
-/// The matrices are positive definite by [`DIAGONAL`] or an identity; where rounding says otherwise, the diagonal is raised.
+/// The matrices are positive definite by [`DIAGONAL`] or an identity; where rounding says otherwise, the diagonal is raised, by
+/// ten times as much each time. What is no number has the inverse 0: it takes no part.
 fn inverse(mut matrix: DMatrix<f64>) -> DMatrix<f64> {
-    loop {
+    let mut raise = matrix.norm() * 1e-9;
+    while raise.is_finite() {
         if let Some(cholesky) = Cholesky::new(matrix.clone()) {
             return cholesky.inverse();
         }
-        let raise = matrix.norm() * 1e-9;
         add_to_diagonal(&mut matrix, raise);
+        raise *= 10.0;
     }
+    matrix.map(|_| 0.0)
 }
 
 /// d log P(selected | before) / dL of one segment; 0 for units that take no part.
@@ -262,6 +281,19 @@ mod tests {
                 let slope = (step(1e-5) - step(-1e-5)) / 2e-5;
                 prop_assert!((gradient[at] - slope).abs() < 1e-4 * (1.0 + slope.abs()), "{} {slope}", gradient[at]);
             }
+        }
+    }
+
+    /// Beside such units epsilon is lost in rounding, and what should be positive definite is not by far.
+    #[test]
+    fn a_video_a_million_times_larger_than_all_others_is_scored() {
+        let video = |scale: f64| DMatrix::from_fn(40, 6, |i, j| scale * f64::from(((i * 7 + j * 11) % 13) as u8));
+        let selected: Vec<bool> = (0..40).map(|i| i % 9 == 0).collect();
+        let (small, large) = (video(1.0), video(1e6));
+        let labelled = |features| Labelled { features, category: "", importance: &[], selected: &selected };
+        for (training, given) in [([&small, &small], &large), ([&small, &large], &small), ([&large, &large], &small)] {
+            let scores = Process::learn(&training.map(labelled)).score(given);
+            assert!(scores.iter().all(|score| (-1e-6..=2.0).contains(score)), "{scores:?}");
         }
     }
 

@@ -71,6 +71,9 @@ fn size(text: &str) -> Result<(u32, u32), String> {
     sides.ok_or_else(|| "use WIDTHxHEIGHT, even numbers from 16 to 8192, as in 320x240".into())
 }
 
+/// Most frames of a composite: of the longest, at the highest rate, that can be made.
+pub const MOST_FRAMES: u32 = 36_000 * 240;
+
 /// A composite: the JSON document beside the video. Times are from the first frame on; part i begins at frame
 /// `first_frame` exactly, with a key frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -111,6 +114,64 @@ pub struct Span {
 }
 
 impl Composite {
+    /// Whether it is what its fields promise.
+    ///
+    /// # Errors
+    /// The field that is not, and why.
+    fn check(&self) -> Result<(), String> {
+        let [numerator, denominator] = self.frame_rate;
+        let rate = f64::from(numerator) / f64::from(denominator);
+        if !(0.01..=1_000.0).contains(&rate) {
+            return Err(format!("`frame_rate` is {numerator}/{denominator}, which is not within 0.01 to 1000"));
+        }
+        if Path::new(&self.video).file_name() != Some(self.video.as_ref()) {
+            return Err(format!("`video` is {:?}, which is not the name of a file beside it", self.video));
+        }
+        if self.category.is_empty() {
+            return Err("`category` is empty".into());
+        }
+        if !(1..=MOST_FRAMES).contains(&self.frames) {
+            return Err(format!("`frames` is {}, which is not within 1 to {MOST_FRAMES}", self.frames));
+        }
+        let frame_ns = 1e9 / rate;
+        let at = |ns: u64, frame: u32| (ns as f64 - f64::from(frame) * frame_ns).abs() <= frame_ns;
+        if !at(self.duration_ns, self.frames) {
+            return Err(format!(
+                "`duration_ns` is {}, and {} frames are another length",
+                self.duration_ns, self.frames
+            ));
+        }
+        let mut next = 0u32;
+        for (i, part) in self.parts.iter().enumerate() {
+            if part.frames == 0 {
+                return Err(format!("part {i} has 0 frames"));
+            }
+            if part.first_frame != next {
+                return Err(format!("part {i} has the `first_frame` {}, and {next} is the next one", part.first_frame));
+            }
+            if !at(part.start_ns, next) || !at(part.duration_ns, part.frames) {
+                return Err(format!("part {i} has another `start_ns` or `duration_ns` than its frames"));
+            }
+            next = next.saturating_add(part.frames);
+        }
+        if next != self.frames {
+            return Err(format!("its parts have {next} frames together, and `frames` is {}", self.frames));
+        }
+        let mut end = 0;
+        for (i, span) in self.relevant.iter().enumerate() {
+            let span_end = span.start_ns.checked_add(span.duration_ns).filter(|end| *end <= self.duration_ns);
+            match span_end {
+                Some(span_end) if span.start_ns >= end && span.duration_ns > 0 => end = span_end,
+                _ => {
+                    return Err(format!(
+                        "span {i} of `relevant` is empty, or not within the video and after the others"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Share of the time that is of the topic, [0, 1].
     pub fn relevant_share(&self) -> f64 {
         self.relevant.iter().map(|span| span.duration_ns).sum::<u64>() as f64 / self.duration_ns as f64
@@ -126,6 +187,8 @@ pub enum ReadError {
     Empty(PathBuf),
     #[error("{path} does not describe a composite: {source}; make it anew with `desumnet-train compose`")]
     Document { path: PathBuf, source: serde_json::Error },
+    #[error("{path} contradicts itself: {reason}; make it anew with `desumnet-train compose`")]
+    Contradiction { path: PathBuf, reason: String },
     #[error("{path} can't be read: {source}; check its permissions")]
     Unreadable { path: PathBuf, source: std::io::Error },
 }
@@ -140,8 +203,9 @@ pub fn read(folder: &Path) -> Result<Vec<(PathBuf, Composite)>, ReadError> {
     let files = folders.map(|category| source::entries(&category)).collect::<Result<Vec<_>, _>>()?;
     for path in files.into_iter().flatten().filter(|path| path.extension().is_some_and(|e| e == "json")) {
         let text = std::fs::read(&path).map_err(|source| ReadError::Unreadable { path: path.clone(), source })?;
-        let composite =
+        let composite: Composite =
             serde_json::from_slice(&text).map_err(|source| ReadError::Document { path: path.clone(), source })?;
+        composite.check().map_err(|reason| ReadError::Contradiction { path: path.clone(), reason })?;
         composites.push((path, composite));
     }
     if composites.is_empty() { Err(ReadError::Empty(folder.into())) } else { Ok(composites) }

@@ -195,7 +195,20 @@ fn read_index(path: &Path) -> Option<Index> {
     }
     let mut json = vec![0; length as usize];
     file.read_exact_at(&mut json, end - length).ok()?;
-    serde_json::from_slice(&json).ok()
+    serde_json::from_slice::<Index>(&json).ok().filter(|index| index.is_whole(end - length))
+}
+
+impl Index {
+    /// Whether the segments, one after the other, fill so many bytes.
+    fn is_whole(&self, bytes: u64) -> bool {
+        let mut end = 0u64;
+        let follows = self.chunks.iter().all(|chunk| {
+            let here = chunk.offset == end && (1..=FRAMES).contains(&chunk.frames);
+            end = end.saturating_add(chunk.bytes);
+            here
+        });
+        follows && end == bytes && !self.chunks.is_empty()
+    }
 }
 
 fn pack(frames: &[Frame]) -> std::io::Result<Vec<u8>> {
