@@ -12,16 +12,16 @@ use crate::network::{Network, Pass, wide};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
 #[enum_type(name = "DeSumNetImportance")]
 pub enum Form {
-    /// The category's probability times the gradient of its class score. Ranks best: the probability's own gradient
-    /// vanishes where the network is sure.
+    /// The category's probability times the gradient of its class score. Not Equation 1 but **our choice**, as it ranks best: the
+    /// probability's own gradient vanishes where the network is sure.
     #[default]
-    #[enum_value(name = "Probability times the gradient of the class score", nick = "weighted")]
+    #[enum_value(name = "Probability times the gradient of the class score (our choice)", nick = "weighted")]
     Weighted,
-    /// The class score before the softmax.
-    #[enum_value(name = "Gradient of the class score before the softmax", nick = "logit")]
+    /// Equation 1 of the class score before the softmax.
+    #[enum_value(name = "Gradient of the class score before the softmax (Equation 1)", nick = "logit")]
     Logit,
-    /// The probability after the softmax.
-    #[enum_value(name = "Gradient of the probability", nick = "probability")]
+    /// Equation 1 of the probability after the softmax.
+    #[enum_value(name = "Gradient of the probability (Equation 1)", nick = "probability")]
     Probability,
 }
 

@@ -140,6 +140,20 @@ fn a_resumed_run_ends_with_the_same_bits() {
     }
 }
 
+/// Without a flag an epoch has all clips of every video that share no frame: of 24 frames, one of 16 here.
+#[test]
+fn an_epoch_takes_every_clip_of_every_video() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let videos = folder.path().join("videos");
+    common::labelled::render_labelled(&videos);
+    common::render(&videos.join("calm/long.mp4"), "blue", 72);
+    let set = open(&videos, &folder.path().join("cache"));
+    let mut run = trainer(&set, &SCRATCH, &settings("--small 32x8:1 --batch 5 --clips-per-video all"));
+    let steps = finish(&mut run);
+    assert_eq!(steps.iter().map(|step| (step.clips, step.of)).collect::<Vec<_>>(), [(5, 10), (10, 10)]);
+}
+
 #[test]
 fn a_checkpoint_of_another_run_is_refused_by_what_differs() {
     let _alone = alone();
@@ -262,12 +276,18 @@ fn clips_are_16_frames_in_a_row_and_keep_to_the_segments_that_were_kept() {
         assert_eq!(clip.frames().iter().map(|f| f.pixels()).collect::<Vec<_>>(), expected);
         first
     };
+    // Four segments of 16 frames and one of 8.
+    assert_eq!(video.clips(), [0, 1, 2, 3]);
     let firsts: std::collections::BTreeSet<_> = (0..1000).map(|_| draw(video)).collect();
     assert_eq!(firsts, (0..=56).collect());
+    video.keep_segments(&[4]);
+    assert_eq!(video.clips(), [4]);
     video.keep_segments(&[0, 2, 3]);
+    assert_eq!(video.clips(), [0, 2, 3]);
     let firsts: std::collections::BTreeSet<_> = (0..500).map(|_| draw(video)).collect();
     assert_eq!(firsts, [0].into_iter().chain(32..=48).collect());
     // Shorter than a clip: filled up with its last frame.
+    assert_eq!(set.videos[1].clips(), [0]);
     let short = set.videos[1].random_clip(&mut rng).unwrap();
     let last = short.frames()[7].pixels().to_vec();
     assert!(short.frames()[6].pixels() != last && short.frames()[8..].iter().all(|f| f.pixels() == last));

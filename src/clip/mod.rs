@@ -135,18 +135,14 @@ impl Clip {
     /// The pixels of the network's view: `[frames, crop_height, crop_width, 3]`, RGB bytes.
     pub fn centre_crop(&self) -> Vec<u8> {
         let g = &self.geometry;
-        self.cut(g.left(), g.top(), g.crop_width, g.crop_height)
+        self.crop(g.left(), g.top(), g.crop_width, g.crop_height)
     }
 
-    /// A square cut from every frame: `[frames, side, side, 3]`, RGB bytes.
+    /// A part cut from every frame: `[frames, height, width, 3]`, RGB bytes.
     ///
     /// # Panics
-    /// If the square reaches outside of the frame.
-    pub fn crop(&self, left: usize, top: usize, side: usize) -> Vec<u8> {
-        self.cut(left, top, side, side)
-    }
-
-    fn cut(&self, left: usize, top: usize, width: usize, height: usize) -> Vec<u8> {
+    /// If it reaches outside of the frame.
+    pub fn crop(&self, left: usize, top: usize, width: usize, height: usize) -> Vec<u8> {
         assert!(left + width <= self.geometry.width && top + height <= self.geometry.height);
         let mut out = Vec::with_capacity(self.frames.len() * width * height * 3);
         for frame in &self.frames {

@@ -6,20 +6,20 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::clip::{CROP, Clip, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
 
-/// Sides of the squares that multi-scale jitter draws from, pixels.
+/// Sides that multi-scale jitter draws a width and a height from, pixels.
 pub const SIDES: [usize; 4] = [128, 112, 96, 84];
 
 /// A way of changing clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Augmentation {
-    /// Squares from anywhere in the frame; else its middle.
+    /// Parts from anywhere in the frame; else its middle.
     Crop,
     /// Half of the clips mirrored.
     Flip,
-    /// Squares with a side of 128, 112, 96 or 84 pixels; else 112.
+    /// A width and a height of 128, 112, 96 or 84 pixels, drawn one without the other; else 112 both.
     Scale,
-    /// Squares from a corner or the middle; where `crop` is on too, half of them.
+    /// Parts from a corner or the middle; where `crop` is on too, half of them.
     Corner,
     /// Contrast, brightness and colour of whole clips (not in the paper).
     Colour,
@@ -30,21 +30,23 @@ pub enum Augmentation {
 pub struct View {
     pub left: usize,
     pub top: usize,
-    /// Width and height of the square; resized to the network's afterwards.
-    pub side: usize,
+    /// Of the part of the frame; resized to the network's square afterwards, so that its aspect varies.
+    pub width: usize,
+    pub height: usize,
     /// Mirrored left to right.
     pub flip: bool,
 }
 
 impl View {
     /// The view that scoring takes.
-    pub const CENTRE: Self = Self { left: LEFT, top: TOP, side: CROP, flip: false };
+    pub const CENTRE: Self = Self { left: LEFT, top: TOP, width: CROP, height: CROP, flip: false };
 
     /// A random one, by what is switched on.
     pub fn random(rng: &mut impl Rng, on: &[Augmentation]) -> Self {
         let on = |augmentation| on.contains(&augmentation);
-        let side = if on(Augmentation::Scale) { SIDES[rng.random_range(0..SIDES.len())] } else { CROP };
-        let (right, bottom) = (WIDTH - side, HEIGHT - side);
+        let mut side = || if on(Augmentation::Scale) { SIDES[rng.random_range(0..SIDES.len())] } else { CROP };
+        let (width, height) = (side(), side());
+        let (right, bottom) = (WIDTH - width, HEIGHT - height);
         let anywhere = on(Augmentation::Crop) && (!on(Augmentation::Corner) || rng.random());
         let (left, top) = if anywhere {
             (rng.random_range(0..=right), rng.random_range(0..=bottom))
@@ -53,14 +55,14 @@ impl View {
         } else {
             (right / 2, bottom / 2)
         };
-        Self { left, top, side, flip: on(Augmentation::Flip) && rng.random() }
+        Self { left, top, width, height, flip: on(Augmentation::Flip) && rng.random() }
     }
 
-    /// Every `step`-th frame of a clip in this view: `[FRAMES / step, side, side, 3]`, RGB bytes.
+    /// Every `step`-th frame of a clip in this view: `[FRAMES / step, height, width, 3]`, RGB bytes.
     pub fn cut(&self, clip: &Clip, step: usize) -> Vec<u8> {
-        let row = self.side * 3;
-        let cut = clip.crop(self.left, self.top, self.side);
-        let mut pixels: Vec<u8> = cut.chunks_exact(row * self.side).step_by(step).flatten().copied().collect();
+        let row = self.width * 3;
+        let cut = clip.crop(self.left, self.top, self.width, self.height);
+        let mut pixels: Vec<u8> = cut.chunks_exact(row * self.height).step_by(step).flatten().copied().collect();
         if self.flip {
             for row in pixels.chunks_exact_mut(row) {
                 row.reverse();
@@ -71,18 +73,18 @@ impl View {
     }
 }
 
-/// Float32 `[3, frames, size, size]` on a device, of a cut clip (`[frames, side, side, 3]`, bytes): bilinear, and averaged where
-/// it gets smaller.
+/// Float32 `[3, frames, size, size]` on a device, of a cut clip (`[frames, height, width, 3]`, bytes) of this width and height:
+/// bilinear, and averaged where it gets smaller.
 ///
 /// # Errors
 /// If the bytes are not as many; from libtorch.
-pub fn resized(cut: &[u8], side: usize, size: usize, device: Device) -> Result<Tensor, TchError> {
-    let frame = side * side * 3;
+pub fn resized(cut: &[u8], (width, height): (usize, usize), size: usize, device: Device) -> Result<Tensor, TchError> {
+    let frame = width * height * 3;
     if frame == 0 || !cut.len().is_multiple_of(frame) || cut.len() > frame * FRAMES {
-        return Err(TchError::Shape(format!("{} bytes are no frames of {side}x{side} pixels", cut.len())));
+        return Err(TchError::Shape(format!("{} bytes are no frames of {width}x{height} pixels", cut.len())));
     }
-    let [frames, side, size] = [cut.len() / frame, side, size].map(|n| n as i64);
-    Tensor::f_from_data_size(cut, &[frames, side, side, 3], Kind::Uint8)?
+    let [frames, width, height, size] = [cut.len() / frame, width, height, size].map(|n| n as i64);
+    Tensor::f_from_data_size(cut, &[frames, height, width, 3], Kind::Uint8)?
         .f_to_device(device)?
         .f_to_kind(Kind::Float)?
         .f_permute([0, 3, 1, 2])?
@@ -137,26 +139,28 @@ mod tests {
 
     fn views(on: &[Augmentation]) -> Vec<View> {
         let mut rng = StdRng::seed_from_u64(1);
-        (0..2_000).map(|_| View::random(&mut rng, on)).collect()
+        (0..8_000).map(|_| View::random(&mut rng, on)).collect()
     }
 
-    fn corners(side: usize) -> [(usize, usize); 5] {
-        let (right, bottom) = (WIDTH - side, HEIGHT - side);
+    fn corners(width: usize, height: usize) -> [(usize, usize); 5] {
+        let (right, bottom) = (WIDTH - width, HEIGHT - height);
         [(0, 0), (right, 0), (0, bottom), (right, bottom), (right / 2, bottom / 2)]
     }
 
     #[test]
-    fn all_together_reach_every_corner_side_and_mirror_and_stay_inside() {
+    fn all_together_reach_every_corner_size_and_mirror_and_stay_inside() {
         let views = views(&[Crop, Flip, Scale, Corner]);
-        assert!(views.iter().all(|v| v.left + v.side <= WIDTH && v.top + v.side <= HEIGHT));
-        for side in SIDES {
-            for (left, top) in corners(side) {
+        assert!(views.iter().all(|v| v.left + v.width <= WIDTH && v.top + v.height <= HEIGHT));
+        // The two sides are drawn one without the other.
+        for (width, height) in SIDES.into_iter().flat_map(|width| SIDES.map(|height| (width, height))) {
+            for (left, top) in corners(width, height) {
                 for flip in [false, true] {
-                    assert!(views.contains(&View { left, top, side, flip }), "{side} {left} {top} {flip}");
+                    let view = View { left, top, width, height, flip };
+                    assert!(views.contains(&view), "{view:?}");
                 }
             }
         }
-        assert!(views.iter().any(|v| !corners(v.side).contains(&(v.left, v.top))));
+        assert!(views.iter().any(|v| !corners(v.width, v.height).contains(&(v.left, v.top))));
     }
 
     #[test]
@@ -170,10 +174,11 @@ mod tests {
         only(Flip, &|v| View { flip: v.flip, ..View::CENTRE });
         only(Crop, &|v| View { left: v.left, top: v.top, ..View::CENTRE });
         only(Scale, &|v| {
-            let (left, top) = corners(v.side)[4];
-            View { left, top, side: v.side, flip: false }
+            let (left, top) = corners(v.width, v.height)[4];
+            View { left, top, flip: false, ..*v }
         });
-        assert!(views(&[Corner]).iter().all(|v| corners(CROP).contains(&(v.left, v.top)) && v.side == CROP && !v.flip));
+        let whole = |v: &View| (v.width, v.height, v.flip) == (CROP, CROP, false);
+        assert!(views(&[Corner]).iter().all(|v| corners(CROP, CROP).contains(&(v.left, v.top)) && whole(v)));
     }
 
     /// Red holds the column, green the row, blue the frame.
@@ -187,12 +192,14 @@ mod tests {
 
     #[test]
     fn every_pixel_of_a_cut_comes_from_its_place() {
-        for (left, top, side, flip, step) in [(0, 0, 128, false, 1), (59, 3, 112, true, 1), (87, 44, 84, true, 2)] {
-            let cut = View { left, top, side, flip }.cut(&numbered(), step);
-            assert_eq!(cut.len(), FRAMES / step * side * side * 3);
+        for (left, top, width, height, flip, step) in
+            [(0, 0, 128, 128, false, 1), (59, 3, 112, 84, true, 1), (87, 0, 84, 128, true, 2)]
+        {
+            let cut = View { left, top, width, height, flip }.cut(&numbered(), step);
+            assert_eq!(cut.len(), FRAMES / step * width * height * 3);
             for (i, pixel) in cut.chunks_exact(3).enumerate() {
-                let (t, y, x) = (i / side / side, i / side % side, i % side);
-                let x = if flip { side - 1 - x } else { x };
+                let (t, y, x) = (i / width / height, i / width % height, i % width);
+                let x = if flip { width - 1 - x } else { x };
                 assert_eq!(pixel, [(left + x) as u8, (top + y) as u8, (t * step) as u8]);
             }
         }
@@ -210,28 +217,32 @@ mod tests {
 
     #[test]
     fn every_pixel_of_a_resized_clip_follows_the_definition() {
-        for (side, size) in [(84, 112), (128, 112), (112, 40), (112, 112)] {
+        for (width, height, size) in [(84, 128, 112), (128, 84, 112), (112, 112, 40), (112, 112, 112)] {
             // Neighbouring pixels differ wildly.
-            let cut: Vec<u8> = (0..2 * side * side * 3).map(|i| (i * i / 7 % 256) as u8).collect();
-            let got = resized(&cut, side, size, Device::Cpu).unwrap();
+            let cut: Vec<u8> = (0..2 * width * height * 3).map(|i| (i * i / 7 % 256) as u8).collect();
+            let got = resized(&cut, (width, height), size, Device::Cpu).unwrap();
             assert_eq!(got.size(), [3, 2, size as i64, size as i64]);
             let got = Vec::<f32>::try_from(got.contiguous().view(-1)).unwrap();
-            let weights: Vec<Vec<f64>> = (0..size).map(|at| weights(side, size, at)).collect();
+            let weights = |side: usize| -> Vec<Vec<f64>> { (0..size).map(|at| weights(side, size, at)).collect() };
+            let (across, down) = (weights(width), weights(height));
             for (c, t) in [(0, 0), (1, 1), (2, 0)] {
-                let pixel = |y: usize, x: usize| f64::from(cut[((t * side + y) * side + x) * 3 + c]);
-                let rows: Vec<Vec<f64>> = (0..side)
-                    .map(|y| weights.iter().map(|w| w.iter().enumerate().map(|(x, w)| w * pixel(y, x)).sum()).collect())
+                let pixel = |y: usize, x: usize| f64::from(cut[((t * height + y) * width + x) * 3 + c]);
+                let rows: Vec<Vec<f64>> = (0..height)
+                    .map(|y| across.iter().map(|w| w.iter().enumerate().map(|(x, w)| w * pixel(y, x)).sum()).collect())
                     .collect();
                 for y in 0..size {
                     for x in 0..size {
-                        let expected: f64 = weights[y].iter().zip(&rows).map(|(w, row)| w * row[x]).sum();
+                        let expected: f64 = down[y].iter().zip(&rows).map(|(w, row)| w * row[x]).sum();
                         let got = f64::from(got[((c * 2 + t) * size + y) * size + x]);
-                        assert!((got - expected).abs() < 0.01, "{side}->{size} {c} {t} {y} {x}: {got} {expected}");
+                        assert!(
+                            (got - expected).abs() < 0.01,
+                            "{width}x{height}->{size} {c} {t} {y} {x}: {got} {expected}"
+                        );
                     }
                 }
             }
         }
-        assert!(resized(&[0; 100], 84, 112, Device::Cpu).is_err());
+        assert!(resized(&[0; 100], (84, 84), 112, Device::Cpu).is_err());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     augment::{Augmentation, Colour, View},
     data::{CacheError, Dataset},
     mix,
-    settings::Settings,
+    settings::{ClipsPerVideo, Settings},
 };
 use crate::clip::FRAMES;
 
@@ -22,9 +22,10 @@ const AHEAD: usize = 2;
 
 /// A clip cut but not yet resized.
 pub struct Cut {
-    /// `[frames, side, side, 3]`
+    /// `[frames, height, width, 3]`
     pub pixels: Vec<u8>,
-    pub side: usize,
+    pub width: usize,
+    pub height: usize,
     pub colour: Colour,
 }
 
@@ -34,13 +35,30 @@ pub struct Batch {
     pub labels: Vec<i64>,
 }
 
-/// Numbers of the videos in an epoch's minibatches. The last batch, if short, is left out: batch normalisation needs company.
-pub fn order(data: &Dataset, settings: &Settings, epoch: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..data.videos.len())
-        .flat_map(|i| std::iter::repeat_n(i, data.videos[i].draws * settings.clips_per_video))
-        .collect();
+/// A clip of an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Number of its video.
+    pub video: usize,
+    /// The segment that it is; `None`: from a random place.
+    pub segment: Option<usize>,
+}
+
+/// The clips of an epoch's minibatches. The last batch, if short, is left out: batch normalisation needs company.
+pub fn order(data: &Dataset, settings: &Settings, epoch: usize) -> Vec<Vec<Draw>> {
+    let mut order = Vec::new();
+    for (number, video) in data.videos.iter().enumerate() {
+        match settings.clips_per_video {
+            ClipsPerVideo::All => {
+                order.extend(video.clips().into_iter().map(|segment| Draw { video: number, segment: Some(segment) }));
+            }
+            ClipsPerVideo::Drawn(clips) => {
+                order.extend(std::iter::repeat_n(Draw { video: number, segment: None }, video.draws * clips));
+            }
+        }
+    }
     order.shuffle(&mut StdRng::seed_from_u64(mix(settings.seed, 1, epoch as u64)));
-    order.chunks_exact(settings.batch.min(order.len()).max(1)).map(<[usize]>::to_vec).collect()
+    order.chunks_exact(settings.batch.min(order.len()).max(1)).map(<[Draw]>::to_vec).collect()
 }
 
 /// An epoch's batches from number `from` on.
@@ -72,23 +90,20 @@ pub fn stream<'scope>(
     (from..all).map_while(move |number| receivers[(number - from) % threads].recv().ok())
 }
 
-fn cut(
-    data: &Dataset,
-    settings: &Settings,
-    epoch: usize,
-    number: usize,
-    videos: &[usize],
-) -> Result<Batch, CacheError> {
+fn cut(data: &Dataset, settings: &Settings, epoch: usize, number: usize, draws: &[Draw]) -> Result<Batch, CacheError> {
     let mut rng = StdRng::seed_from_u64(mix(settings.seed, 2 + epoch as u64, number as u64));
     let step = FRAMES / settings.phase(epoch).frames;
     let on = &settings.augment;
     let mut batch = Batch { clips: Vec::new(), labels: Vec::new() };
-    for &video in videos {
-        let video = &data.videos[video];
-        let clip = video.random_clip(&mut rng)?;
+    for draw in draws {
+        let video = &data.videos[draw.video];
+        let clip = match draw.segment {
+            Some(segment) => video.stored.segment(segment)?,
+            None => video.random_clip(&mut rng)?,
+        };
         let view = View::random(&mut rng, on);
         let colour = if on.contains(&Augmentation::Colour) { Colour::random(&mut rng) } else { Colour::SAME };
-        batch.clips.push(Cut { pixels: view.cut(&clip, step), side: view.side, colour });
+        batch.clips.push(Cut { pixels: view.cut(&clip, step), width: view.width, height: view.height, colour });
         batch.labels.push(video.category as i64);
     }
     Ok(batch)

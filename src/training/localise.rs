@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Importance of the form [`crate::importance::Form::Weighted`], the mean over the frames.
+    /// Importance of the form [`crate::importance::Form::Weighted`].
     Weighted,
     /// Of the form [`crate::importance::Form::Logit`].
     Logit,
@@ -53,6 +53,8 @@ pub struct Options {
     pub precision: Precision,
     /// Every how many segments one is scored, at least 1.
     pub interval: u64,
+    /// What makes a segment's score of its frames'.
+    pub aggregation: Aggregation,
 }
 
 /// Why nothing was measured.
@@ -134,7 +136,7 @@ pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result
     let (mut per_video, mut before, mut relevant) = (Vec::new(), 0, 0);
     for ((path, composite), category) in composites.iter().zip(numbers) {
         let video = path.with_file_name(&composite.video);
-        let scored = score(&network, &video, composite, category, options.interval, |at| progress(before + at, all))?;
+        let scored = score(&network, &video, composite, category, options, |at| progress(before + at, all))?;
         before += composite.duration_ns;
         let hits = scored.iter().filter(|segment| segment.relevant).count();
         relevant += hits;
@@ -168,7 +170,7 @@ fn score(
     video: &Path,
     composite: &Composite,
     category: usize,
-    interval: u64,
+    options: &Options,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Scored>, LocaliseError> {
     let (mut scored, mut after_last) = (Vec::new(), 0);
@@ -177,14 +179,14 @@ fn score(
         let start = segment.start.unwrap_or(after_last);
         after_last = start + segment.duration;
         progress(start);
-        if !segment.index.is_multiple_of(interval) {
+        if !segment.index.is_multiple_of(options.interval) {
             continue;
         }
         let forward = Forward::new(network, &[&segment.clip.centre_crop()])?;
         let confidence = f64::from(forward.probabilities[0][category]);
         let [weighted, logit, probability] = forward
             .frame_scores_in_every_form(&[category])?
-            .map(|clips| clips.iter().map(|frames| f64::from(Aggregation::Mean.of(frames))).sum());
+            .map(|clips| clips.iter().map(|frames| f64::from(options.aggregation.of(frames))).sum());
         let scores = [weighted, logit, probability, confidence, motion(&segment.clip), 0.0];
         if !scores.iter().all(|score| score.is_finite()) {
             return Err(LocaliseError::NotFinite(video.into()));

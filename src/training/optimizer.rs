@@ -66,19 +66,19 @@ impl Optimizer {
         Ok(Self { method, momentum, weight_decay, parameters, steps: 0 })
     }
 
-    /// One step along the gradients that the last backward pass left, shortened to `longest` over all variables together, and
-    /// clears them. The gradients' length before that; if it is not finite, the variables stay as they are.
+    /// One step along the gradients that the last backward pass left, shortened to `longest` over all variables together if it is given,
+    /// and clears them. The gradients' length before that; if it is not finite, the variables stay as they are.
     ///
     /// # Errors
     /// From libtorch.
-    pub fn step(&mut self, learning_rate: f64, longest: f64) -> Result<f64, TchError> {
+    pub fn step(&mut self, learning_rate: f64, longest: Option<f64>) -> Result<f64, TchError> {
         let _guard = tch::no_grad_guard();
         let gradients: Vec<Tensor> = self.parameters.iter().map(|p| p.value.grad()).collect();
         let norms = gradients.iter().map(Tensor::f_norm).collect::<Result<Vec<_>, _>>()?;
         let length = Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?;
         if length.is_finite() {
             self.steps += 1;
-            let scale = (longest / (length + 1e-6)).min(1.0);
+            let scale = longest.map_or(1.0, |longest| (longest / (length + 1e-6)).min(1.0));
             for (parameter, gradient) in self.parameters.iter_mut().zip(&gradients) {
                 let mut gradient = gradient.shallow_clone();
                 let gradient = gradient.f_mul_scalar_(scale)?;
@@ -138,7 +138,7 @@ mod tests {
         for _ in 0..10 {
             reference.backward_step(&loss(&w));
             loss(&ours).backward();
-            optimizer.step(0.02, 1e9).unwrap();
+            optimizer.step(0.02, None).unwrap();
         }
         assert_eq!(optimizer.steps, 10);
         let apart = (&ours - &w).abs().max().double_value(&[]);
@@ -164,11 +164,11 @@ mod tests {
         let mut optimizer = Optimizer::new(Method::Sgd, 0.0, 0.0, named, |_| true, |_| 1.0).unwrap();
         (&w * &w).sum(Kind::Double).backward();
         // The gradient is (6, 8), 10 long.
-        assert_eq!(optimizer.step(1.0, 5.0).unwrap(), 10.0);
+        assert_eq!(optimizer.step(1.0, Some(5.0)).unwrap(), 10.0);
         let values = Vec::<f64>::try_from(&w).unwrap();
         assert!((values[0] - 0.0).abs() < 1e-5 && (values[1] - 0.0).abs() < 1e-5, "{values:?}");
         (w.sqrt() * f64::INFINITY).sum(Kind::Double).backward();
-        assert!(!optimizer.step(1.0, 5.0).unwrap().is_finite());
+        assert!(!optimizer.step(1.0, Some(5.0)).unwrap().is_finite());
         assert_eq!(Vec::<f64>::try_from(&w).unwrap(), values);
     }
 }

@@ -52,6 +52,45 @@ impl FromStr for Phase {
     }
 }
 
+/// Clips of a video in an epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClipsPerVideo {
+    /// All that share no frame.
+    All,
+    /// So many from random places.
+    Drawn(usize),
+}
+
+impl FromStr for ClipsPerVideo {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "all" => Ok(Self::All),
+            Ok(clips) if clips > 0 => Ok(Self::Drawn(clips)),
+            _ => Err("give `all`, or a whole number of at least 1".into()),
+        }
+    }
+}
+
+impl std::fmt::Display for ClipsPerVideo {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Self::All => f.write_str("all"),
+            Self::Drawn(clips) => clips.fmt(f),
+        }
+    }
+}
+
+impl serde::Serialize for ClipsPerVideo {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => serializer.serialize_str("all"),
+            Self::Drawn(clips) => serializer.serialize_u64(*clips as u64),
+        }
+    }
+}
+
 /// Settings of a run: flags that all training verbs have, with the paper's values for pre-training as defaults.
 #[derive(Clone, Debug, clap::Args, serde::Serialize)]
 pub struct Settings {
@@ -61,9 +100,10 @@ pub struct Settings {
     /// Epochs before those on small clips, which cost less: SIDExFRAMES:EPOCHS,... (our choice: progressive resizing)
     #[arg(long, value_delimiter = ',', value_name = "PHASES")]
     pub small: Vec<Phase>,
-    /// Clips drawn from each video in an epoch
-    #[arg(long, default_value_t = 1, value_parser = positive)]
-    pub clips_per_video: usize,
+    /// Clips of each video in an epoch: `all` that share no frame (as in the paper's reference 60), or so many from random places
+    /// (our choice for short runs)
+    #[arg(long, value_name = "all|N", default_value_t = ClipsPerVideo::All)]
+    pub clips_per_video: ClipsPerVideo,
     /// Clips in a minibatch, at least 2 (paper, section 4: 50)
     #[arg(long, default_value_t = 50, value_parser = several)]
     pub batch: usize,
@@ -85,9 +125,9 @@ pub struct Settings {
     /// Weight decay (paper, section 4: 0.005)
     #[arg(long, default_value_t = 0.005, value_parser = share)]
     pub weight_decay: f64,
-    /// Longest gradient, over all weights, that a step takes; longer ones are shortened to it (our choice)
-    #[arg(long, default_value_t = 5.0, value_parser = above_zero)]
-    pub clip_norm: f64,
+    /// Longest gradient, over all weights, that a step takes; longer ones are shortened to it (our choice) [default: any]
+    #[arg(long, value_parser = above_zero)]
+    pub clip_norm: Option<f64>,
     /// Share of the target that is spread over all categories (our choice)
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
@@ -195,6 +235,8 @@ mod tests {
     fn defaults_are_the_papers() {
         let s = Flags::parse_from(["test"]).settings;
         assert_eq!((s.epochs, s.batch, s.momentum, s.weight_decay), (15, 50, 0.9, 0.005));
+        assert_eq!((s.clips_per_video, s.clip_norm, s.label_smoothing), (ClipsPerVideo::All, None, 0.0));
+        assert!(s.small.is_empty() && s.optimizer == Method::Sgd);
         let rates: Vec<f64> = [0.0, 3.99, 4.0, 8.0, 14.9].iter().map(|&e| s.learning_rate_at(e)).collect();
         for (got, expected) in rates.iter().zip([3e-3, 3e-3, 3e-4, 3e-5, 3e-6]) {
             assert!((got / expected - 1.0).abs() < 1e-12, "{rates:?}");
@@ -211,6 +253,17 @@ mod tests {
         assert_eq!(rate(0.0), 0.0);
         assert!((rate(6.0) - 0.05).abs() < 1e-12 && (rate(12.0) - 0.1).abs() < 1e-12);
         assert!((rate(46.0) - 0.05).abs() < 1e-12 && rate(65.0) < 1e-12);
+    }
+
+    #[test]
+    fn clips_per_video_are_all_or_so_many() {
+        for (text, clips) in [("all", ClipsPerVideo::All), ("3", ClipsPerVideo::Drawn(3))] {
+            assert_eq!(text.parse(), Ok(clips));
+            assert_eq!(clips.to_string(), text);
+        }
+        assert!(["0", "-1", "", "ALL"].iter().all(|wrong| wrong.parse::<ClipsPerVideo>().is_err()));
+        let json = serde_json::json!([ClipsPerVideo::All, ClipsPerVideo::Drawn(3)]);
+        assert_eq!(json.to_string(), r#"["all",3]"#);
     }
 
     #[test]

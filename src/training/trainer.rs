@@ -292,7 +292,7 @@ impl<'a> Trainer<'a> {
             .clips
             .iter()
             .map(|cut| {
-                let pixels = super::augment::resized(&cut.pixels, cut.side, phase.side, self.device)?;
+                let pixels = super::augment::resized(&cut.pixels, (cut.width, cut.height), phase.side, self.device)?;
                 cut.colour.apply(&pixels.f_sub(&mean)?.f_div(&std)?)
             })
             .collect::<Result<Vec<_>, _>>()?;

@@ -3,6 +3,7 @@
 use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
+    importance::Aggregation,
     network::{Device, Precision},
     nick::nick,
     report::document,
@@ -25,6 +26,9 @@ pub struct Args {
     /// auto, f32, bf16 or f16
     #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
     precision: Precision,
+    /// How frame scores become a segment's score: mean or max (G in the paper's section 3.1)
+    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    aggregation: Aggregation,
     /// Score every n-th segment only
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
@@ -40,6 +44,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         device: args.device,
         precision: args.precision,
         interval: args.interval,
+        aggregation: args.aggregation,
     };
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("scoring {wide_bar} {pos}/{len} s of video  {eta} left")?);

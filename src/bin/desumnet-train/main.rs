@@ -20,7 +20,7 @@ use gstdesumnet::manual;
 /// Trains DeSumNet models for the GStreamer element `desumnet`
 ///
 /// The paper's way (ICCV 2017, section 4): `pretrain` on any labelled videos, `finetune` on the categories that matter, `adapt`
-/// with untrimmed web videos of them. Defaults are the paper's values.
+/// with untrimmed web videos of them. Defaults are the paper's values; "our choice" marks what the paper has otherwise or not at all.
 #[derive(Parser)]
 #[command(name = "desumnet-train", version, max_term_width = 100)]
 struct Cli {
@@ -63,7 +63,9 @@ fn keep_memory() {
 fn command() -> Command {
     Cli::command()
         .mut_subcommand("finetune", |c| train::with_defaults(c, &finetune::DEFAULTS))
-        .mut_subcommand("adapt", |c| train::with_defaults(c, &adapt::DEFAULTS))
+        .mut_subcommand("adapt", |c| {
+            train::with_defaults(c, &adapt::DEFAULTS).mut_arg("data", |arg| arg.required(false).help(adapt::DATA))
+        })
 }
 
 fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {

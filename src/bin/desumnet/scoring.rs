@@ -32,7 +32,8 @@ pub struct Scoring {
     /// Category to score for: auto, or a name of the model's
     #[arg(long, default_value = "auto")]
     category: String,
-    /// What is differentiated: weighted, logit or probability
+    /// What is differentiated: logit or probability (the paper's Equation 1), or weighted (our choice: the category's probability
+    /// times the logit's gradient)
     #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
     importance: Form,
     /// How frame scores make a segment's: mean or max

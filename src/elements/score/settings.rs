@@ -98,7 +98,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Enum::builder_with_default("importance", defaults.form)
             .nick("Importance")
-            .blurb("What is differentiated to get the importance")
+            .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1, weighted is our choice")
             .mutable_ready()
             .build(),
         Enum::builder_with_default("aggregation", defaults.aggregation)
