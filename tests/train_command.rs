@@ -85,6 +85,21 @@ fn pretrained_fine_tuned_adapted_and_measured() {
         .collect();
     assert!(left.len() == 4 && left.iter().any(|name| name.starts_with("events.out.tfevents.")), "{left:?}");
 
+    // What it was trained on is left out; two videos were held out.
+    let document = |line: &str| -> serde_json::Value {
+        let said = place.run(&format!("accuracy {line} --json -"));
+        assert!(said.ok, "{}", said.err);
+        serde_json::from_str(&said.out).unwrap()
+    };
+    let json = document("--model first.safetensors --data videos");
+    assert_eq!((&json["videos"], &json["sets"]), (&2.into(), &1.into()));
+    let models = |left_out: u64, videos: u64, trained_on: u64| serde_json::json!([{ "model": "first.safetensors", "videos": videos, "left_out": left_out, "trained_on": trained_on }]);
+    assert_eq!(json["models"], models(4, 2, 0));
+    assert_eq!(document("--model first.safetensors --data videos --all")["models"], models(0, 6, 4));
+    // A model twice: as of two splits.
+    let json = document("--model first.safetensors first.safetensors --data videos");
+    assert_eq!((&json["videos"], json["models"].as_array().unwrap().len()), (&4.into(), 2));
+
     let first = Model::load(&place.path("first.safetensors")).unwrap();
     assert_eq!(first.header.categories, ["calm", "wild"]);
     assert_eq!(first.layers[5].weight.size(), [2048, 4096]);
@@ -108,9 +123,38 @@ fn pretrained_fine_tuned_adapted_and_measured() {
 
     fs::create_dir_all(place.path("web/outdoors")).unwrap();
     common::render(&place.path("web/outdoors/long.mp4"), "snow", 60);
-    let adapt = "adapt --model second.safetensors --data target --web web --hold-out 0 --output third.safetensors \
-                 --epochs 0 --small 32x8:1 --batch 2 --web-clips 2 --report cut.csv";
-    let said = place.run(&format!("{adapt} --threshold 0"));
+    let adapt = "adapt --model second.safetensors --web web --output third.safetensors --epochs 0 --small 32x8:1 --batch 2 \
+                 --report cut.csv --threshold 0";
+    // Web videos alone are all of one category; and a recording may not be in both.
+    let said = place.run(adapt);
+    assert!(!said.ok && said.err.contains("no video is left of indoors: give web videos of them"), "{}", said.err);
+    let said = place.run(&format!("{adapt} --validation web"));
+    assert!(
+        !said.ok && said.err.contains("long.mp4 is in training and web/outdoors/long.mp4 in validation"),
+        "{}",
+        said.err
+    );
+    let rows = "web/outdoors/long.mp4,outdoors,val\ntarget/indoors/gradient.mp4,indoors,train\ntarget/outdoors/ball.mp4,outdoors,\n";
+    fs::write(place.path("web.csv"), format!("path,category,split\n{rows}")).unwrap();
+    let said = place.run(&format!(
+        "{} --output from-csv.safetensors --data target",
+        adapt.replace("--web web --output third.safetensors", "--web web.csv")
+    ));
+    assert!(said.err.contains("1 web videos are marked val or test: left out"), "{}", said.err);
+    // Of the videos that second.safetensors was trained on, two are held out now.
+    if said.ok {
+        assert!(
+            said.err.contains("2 videos in 2 categories") && said.err.contains("2 videos for validation"),
+            "{}",
+            said.err
+        );
+        assert!(said.err.contains("--model was trained on 2 of the 2 videos for validation"), "{}", said.err);
+    } else {
+        assert!(said.err.contains("in validation, and both have the same content"), "{}", said.err);
+    }
+
+    let adapt = format!("{adapt} --data target --hold-out 0 --with-labelled --clips-per-video 1 --web-clips 2");
+    let said = place.run(&adapt);
     assert!(said.ok && said.err.contains("outdoors: kept 4 of 4 segments"), "{}", said.err);
     assert!(said.err.contains("7 videos in 2 categories"), "{}", said.err);
     let report = fs::read_to_string(place.path("cut.csv")).unwrap();
@@ -119,13 +163,13 @@ fn pretrained_fine_tuned_adapted_and_measured() {
     assert_eq!(lines.len(), 5);
     assert!(lines[2].starts_with("web/outdoors/long.mp4,outdoors,1,640000000,640000000,0."), "{}", lines[2]);
     assert!(lines[2].ends_with(",true"), "{}", lines[2]);
-    let unlikely = adapt.replace("third", "fourth");
-    let said = place.run(&format!("{unlikely} --threshold 1"));
+    let said = place.run(&adapt.replace("third", "fourth").replace("--threshold 0", "--threshold 1"));
     assert!(!said.ok && said.err.contains("lower --threshold"), "{}", said.err);
 
-    let said = place.run("accuracy --model third.safetensors --data target --json - --confusion c.svg");
-    assert!(said.ok, "{}", said.err);
-    let json: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let said = place.run("accuracy --model third.safetensors --data target");
+    let refused = "third.safetensors was trained on all 6 videos of target, which would measure its memory";
+    assert!(!said.ok && said.err.contains(refused) && said.err.contains("or --all"), "{}", said.err);
+    let json = document("--model third.safetensors --data target --all --sets 5 --confusion c.svg");
     assert_eq!((json["videos"].as_u64(), json["clips"].as_u64()), (Some(6), Some(12)));
     let share = json["video_accuracy"]["mean"].as_f64().unwrap();
     assert!((0.0..=1.0).contains(&share) && json["video_accuracy"]["std"] == 0.0, "{json}");

@@ -10,7 +10,7 @@ use common::{
     render,
 };
 use gstdesumnet::training::data::{
-    Dataset,
+    Dataset, Mark,
     source::{self, Listing},
 };
 
@@ -64,12 +64,15 @@ fn ucf101_is_split_by_its_official_lists() {
     let expected = [("Zoom", "v_Zoom_g08_c01.avi"), ("Archery", "v_Archery_g09_c02.avi")];
     assert_eq!(names(&split.training), expected.map(|(c, n)| (c, n.to_owned())));
     assert_eq!(split.training.items[0].path, folder.path().join("UCF-101/Zoom/v_Zoom_g08_c01.avi"));
-    assert_eq!(split.training.items[0].group, "g08");
+    assert!(split.training.items[0].marks.contains(&Mark::Group("v_Zoom_g08".into())));
     assert_eq!(names(&split.validation.unwrap()), [("Archery", "v_Archery_g01_c01.avi".to_owned())]);
 
     fs::write(lists.join("testlist01.txt"), "Archery/v_Archery_g01_c01.avi\nDiving/v_Diving_g01_c01.avi\n").unwrap();
     let error = source::ucf101(folder.path(), &lists.join("trainlist01.txt")).unwrap_err().to_string();
     assert!(error.contains("testlist01.txt, line 2") && error.contains("classInd.txt"), "{error}");
+    fs::write(lists.join("classInd.txt"), "1 Zoom\n2 Zoom\n").unwrap();
+    let error = source::ucf101(folder.path(), &lists.join("trainlist01.txt")).unwrap_err().to_string();
+    assert!(error.contains("classInd.txt, line 2: `2 Zoom` has a number or a category"), "{error}");
 }
 
 #[test]
@@ -103,14 +106,77 @@ fn a_manifest_names_path_category_and_split() {
     assert!(text.contains("holds no videos for training"), "{text}");
     // The usual layout of splits, in which names say nothing.
     assert!(read("path,category,split\ntrain/001.mp4,a,train\nval/001.mp4,a,val\n").is_ok());
-    let text = error("path,category,split\n001.mp4,a,train\n001.mp4,a,val\n");
-    assert!(text.contains("001.mp4 of a is in training and in validation"), "{text}");
-    let shared = "path,category,split\nv_A_g01_c01.avi,A,train\nv_A_g01_c02.avi,A,val\n";
-    assert!(error(shared).contains("g01 of A is in training and in validation"), "{}", error(shared));
-    assert!(read("path,category,split,group\n1.mp4,A,train,x\n2.mp4,A,val,y\n").is_ok());
-    let text = error("path,category,split,group\n1.mp4,A,train,x\n2.mp4,A,val,x\n");
-    assert!(text.contains("x of A is in training"), "{text}");
     assert!(error("path,category,split\n").contains("holds no videos"));
+    assert!(error("path,category,split\n,a,train\n").contains("videos.csv, line 2: it has no path"));
+    // As spreadsheets write it.
+    assert_eq!(read("\u{feff}path,category,split\n1.mp4,a,train\n").unwrap().training.items.len(), 1);
+}
+
+#[test]
+fn a_recording_is_trained_on_or_measured_by_whatever_it_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("videos.csv");
+    fs::create_dir(folder.path().join("x")).unwrap();
+    for (name, text) in [("1.mp4", "one"), ("copy.mp4", "one"), ("2.mp4", "two")] {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    std::os::unix::fs::symlink("../1.mp4", folder.path().join("x/link.mp4")).unwrap();
+    let read = |rows: &str| {
+        fs::write(&path, format!("path,category,split,group\n{rows}")).unwrap();
+        source::read(&path)
+    };
+    let absolute = folder.path().join("1.mp4").display().to_string();
+    for category in ["a", "b"] {
+        for (other, reason) in [
+            ("1.mp4", "both have the same content"),
+            ("./1.mp4", "both have the same content"),
+            ("x/../1.mp4", "both have the same content"),
+            ("x/link.mp4", "both have the same content"),
+            (absolute.as_str(), "both have the same content"),
+            ("copy.mp4", "both have the same content"),
+        ] {
+            let text = read(&format!("1.mp4,a,train,\n{other},{category},val,\n")).unwrap_err().to_string();
+            let expected = format!(
+                "{}/1.mp4 is in training and {} in validation, and {reason}: that would measure memory; leave one of them out",
+                folder.path().display(),
+                folder.path().join(other).display(),
+            );
+            assert_eq!(text, expected);
+        }
+        // Files that are not there yet have no content, but a name.
+        let text = read(&format!("x/none.mp4,a,train,\nx/./none.mp4,{category},test,\n")).unwrap_err().to_string();
+        assert!(text.contains("both are the file") && text.contains("x/none.mp4"), "{text}");
+        let text = read(&format!("1.mp4,a,train,match 7\n2.mp4,{category},val,match 7\n")).unwrap_err().to_string();
+        assert!(text.contains("both are of the group match 7"), "{text}");
+        let text =
+            read(&format!("v_A_g01_c01.avi,A,train,\ny/v_A_g01_c02.avi,{category},val,\n")).unwrap_err().to_string();
+        assert!(text.contains("both are of the group v_A_g01"), "{text}");
+    }
+    assert!(read("1.mp4,a,train,x\n2.mp4,a,val,y\n").is_ok());
+    assert!(read("v_A_g01_c01.avi,A,train,\nv_B_g01_c01.avi,B,val,\n").is_ok());
+    assert!(read("1.mp4,a,train,\ncopy.mp4,b,train,\n2.mp4,a,val,\n").is_ok());
+}
+
+#[test]
+fn a_recording_of_several_categories_is_held_out_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("videos.csv");
+    // Ten recordings, each with a cut of a and one of b; and one of a alone.
+    let rows = (0..10).map(|n| format!("a{n}.mp4,a,,match {n}\nb{n}.mp4,b,,match {n}\n"));
+    let rows: String = rows.chain(["a10.mp4,a,,\n".into()]).collect();
+    fs::write(&path, format!("path,category,split,group\n{rows}")).unwrap();
+    for seed in 1..20 {
+        let (kept, held) = source::read(&path).unwrap().training.hold_out(0.3, seed);
+        kept.shares_nothing_with(&held).unwrap();
+        let count = |category| held.items.iter().filter(|item| item.category == category).count();
+        assert!([(3, 3), (3, 2), (2, 2)].contains(&(count(0), count(1))), "{seed}: {} {}", count(0), count(1));
+    }
+    // Of every category one stays, though all are of one recording.
+    fs::write(&path, "path,category,split,group\n1.mp4,a,,x\n2.mp4,b,,x\n3.mp4,b,,y\n").unwrap();
+    for seed in 1..20 {
+        let (kept, held) = source::read(&path).unwrap().training.hold_out(0.9, seed);
+        assert!(kept.items.iter().any(|item| item.category == 0), "{held:?}");
+    }
 }
 
 #[test]
@@ -129,9 +195,7 @@ fn held_out_videos_share_no_group_with_the_others() {
     let count = |listing: &Listing, category| listing.items.iter().filter(|i| i.category == category).count();
     assert_eq!([0, 1, 2].map(|c| count(&held, c)), [6, 2, 0]);
     assert_eq!([0, 1, 2].map(|c| count(&kept, c)), [24, 8, 2]);
-    for item in &held.items {
-        assert!(!kept.items.iter().any(|k| (k.category, &k.group) == (item.category, &item.group)), "{item:?}");
-    }
+    kept.shares_nothing_with(&held).unwrap();
     assert_eq!(listing.clone().hold_out(0.2, 1).1, held);
     assert_ne!(listing.clone().hold_out(0.2, 2).1, held);
     assert!(listing.hold_out(0.0, 1).1.items.is_empty());

@@ -32,9 +32,13 @@ pub struct Args {
     /// paper's "noisy web data"
     #[arg(long, default_value_t = 0.5, value_parser = probability)]
     threshold: f32,
-    /// Clips drawn from each web video in an epoch, before --clips-per-video; they are longer than others
+    /// How many times --clips-per-video clips each web video has in an epoch, where that is a number: they are longer than others
+    /// (our choice)
     #[arg(long, default_value_t = 4, value_parser = positive)]
     web_clips: usize,
+    /// Train on the labelled videos of --data too (our choice: a category of which no web segment is kept is unlearnt otherwise)
+    #[arg(long, requires = "data")]
+    with_labelled: bool,
     /// Write what was found in each segment, kept or not, to this CSV file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
@@ -45,6 +49,10 @@ pub struct Args {
     #[command(flatten)]
     run: train::Flags,
 }
+
+/// The help of `--data`, which may be left out here.
+pub const DATA: &str = "Labelled videos, as `finetune` takes them: those held out measure the training; the others are trained on only with \
+                        --with-labelled";
 
 /// Where adaptation's defaults are others than pre-training's.
 pub const DEFAULTS: [(&str, &str, &str); 2] = [
@@ -62,21 +70,49 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let categories = &model.header.categories;
-    let (mut data, validation) = args.source.for_training(&args.validation, Some(categories))?;
-    let mut web = args.source.more(&args.web, categories, "web videos")?;
+    let (mut data, labelled, validation) =
+        args.source.for_adapting(&args.web, args.with_labelled, &args.validation, categories)?;
+    data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("adapt");
     provenance["from"] = train::origin(&args.model, &model);
-    provenance["web"] = serde_json::json!({ "videos": web.videos.len(), "threshold": args.threshold });
+    provenance["web"] = serde_json::json!({ "videos": data.videos.len(), "with_labelled": args.with_labelled, "threshold": args.threshold });
     // What is kept whole need not be judged, unless somebody wants to know.
     if args.threshold > 0.0 || args.report.is_some() {
-        let judged = judge(args, &mut web)?;
+        let judged = judge(args, &mut data)?;
         let kept = judged.iter().filter(|segment| segment.kept).count();
         provenance["web"]["segments"] = judged.len().into();
         provenance["web"]["segments_kept"] = kept.into();
     }
-    web.videos.iter_mut().for_each(|video| video.draws = args.web_clips);
-    data.videos.append(&mut web.videos);
+    data.videos.iter_mut().for_each(|video| video.draws = args.web_clips);
+    data.videos.extend(labelled.into_iter().flat_map(|set| set.videos));
+    check_categories(&data)?;
     train::train(&args.run, &data, validation.as_ref(), &Start::SameCategories { model: &model }, &provenance)
+}
+
+/// Says which categories will be unlearnt.
+///
+/// # Errors
+/// If fewer than two are left.
+fn check_categories(data: &Dataset) -> Result<(), Box<dyn Error>> {
+    let without = |number: &usize| data.videos.iter().all(|video| video.category != *number);
+    let unlearnt: Vec<&str> =
+        (0..data.categories.len()).filter(without).map(|number| data.categories[number].as_str()).collect();
+    let remedy =
+        "give web videos of them, lower --threshold, or train on labelled videos too (--data, --with-labelled)";
+    if unlearnt.len() + 2 > data.categories.len() {
+        return Err(format!(
+            "a network learns to tell at least two categories apart, and no video is left of {}: {remedy}",
+            unlearnt.join(", ")
+        )
+        .into());
+    }
+    if !unlearnt.is_empty() {
+        eprintln!(
+            "desumnet-train: warning: no video is left of {}, so that they are unlearnt: {remedy}",
+            unlearnt.join(", ")
+        );
+    }
+    Ok(())
 }
 
 /// Leaves the likely segments in the web videos, and says what that comes to.

@@ -5,25 +5,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gstdesumnet::training::{
-    data::{
-        Dataset, Listing,
-        source::{self, Split},
+use gstdesumnet::{
+    network::{Header, Model},
+    training::{
+        data::{
+            Dataset, Listing, Seen,
+            source::{self, SourceError, Split},
+        },
+        settings::share,
     },
-    settings::share,
 };
 use indicatif::{ProgressBar, ProgressStyle};
-
-/// Draws the videos that are held out.
-const HOLD_OUT_SEED: u64 = 1;
 
 /// Where the videos are.
 #[derive(clap::Args)]
 pub struct Source {
     /// Videos with a category each: a folder with a folder of videos per category, or a CSV file with the columns
-    /// path,category,split
-    #[arg(long, value_name = "DIR|CSV")]
-    data: PathBuf,
+    /// path,category,split and perhaps group
+    #[arg(long, value_name = "DIR|CSV", required = true)]
+    data: Option<PathBuf>,
     /// UCF101's official list, such as trainlist01.txt, with classInd.txt and testlist01.txt beside it; --data is then the
     /// folder UCF-101
     #[arg(long, value_name = "FILE")]
@@ -39,18 +39,35 @@ pub struct Validation {
     /// Videos for validation, as --data [default: those that the data sets apart, else a part of it]
     #[arg(long, value_name = "DIR|CSV")]
     validation: Option<PathBuf>,
-    /// Share of the videos for validation where the data sets none apart; whole groups (UCF101's gNN) of every category.
-    /// 0: none (paper, section 4: 0.2)
+    /// Share of the videos for validation where the data sets none apart; whole recordings (one file, one group) of every
+    /// category. 0: none (paper, section 4: 0.2)
     #[arg(long, value_name = "SHARE", default_value_t = 0.2, value_parser = share)]
     hold_out: f64,
+    /// Which random split holds that share out, the same at every run; the paper's accuracy is the mean over five (section 4)
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    split: u64,
+}
+
+/// Videos to measure a model by.
+pub struct Measured {
+    pub set: Dataset,
+    /// Videos left out, as the model was trained on their recordings.
+    pub left_out: usize,
+    /// Videos of the set whose recordings the model was trained on; `None` if it does not tell which those are.
+    pub trained_on: Option<usize>,
 }
 
 impl Source {
-    fn split(&self) -> Result<Split, source::SourceError> {
-        match &self.split_list {
-            Some(list) => source::ucf101(&self.data, list),
-            None => source::read(&self.data),
-        }
+    fn data(&self) -> Result<&Path, Box<dyn Error>> {
+        self.data.as_deref().ok_or_else(|| "no videos are given: name them by --data".into())
+    }
+
+    fn split(&self) -> Result<Split, Box<dyn Error>> {
+        let data = self.data()?;
+        Ok(match &self.split_list {
+            Some(list) => source::ucf101(data, list),
+            None => source::read(data),
+        }?)
     }
 
     fn open(&self, listing: Listing, what: &str) -> Result<Dataset, Box<dyn Error>> {
@@ -58,43 +75,120 @@ impl Source {
         open(listing, &cache, what)
     }
 
-    /// The videos to train on and those to measure it by; of the given categories, in their order, where they are given.
-    pub fn for_training(
-        &self,
-        validation: &Validation,
-        categories: Option<&[String]>,
-    ) -> Result<(Dataset, Option<Dataset>), Box<dyn Error>> {
+    /// The videos to train on and those to measure it by, not decoded yet.
+    fn listings(&self, validation: &Validation) -> Result<(Listing, Listing), Box<dyn Error>> {
         let Split { training, validation: apart } = self.split()?;
-        let training = training.for_training(&self.data)?;
-        let (training, held) = match (&validation.validation, apart) {
-            (Some(path), _) => {
-                let Split { training: all, validation: apart } = source::read(path)?;
-                let held = apart.unwrap_or(all);
+        let training = training.for_training(self.data()?)?;
+        Ok(match (validation.listing()?, apart) {
+            (Some(held), _) => {
                 training.shares_nothing_with(&held)?;
                 (training, held)
             }
             (None, Some(apart)) => (training, apart),
-            // The same at every run, so that no later step is measured by what an earlier one was trained on.
-            (None, None) => training.hold_out(validation.hold_out, HOLD_OUT_SEED),
+            (None, None) => training.hold_out(validation.hold_out, validation.split),
+        })
+    }
+
+    /// The videos to train on and those to measure it by.
+    pub fn for_training(&self, validation: &Validation) -> Result<(Dataset, Option<Dataset>), Box<dyn Error>> {
+        let (training, held) = self.listings(validation)?;
+        let categories = training.categories.clone();
+        let held = self.validating(held, validation, &categories)?;
+        Ok((self.open(training, "training")?, held))
+    }
+
+    /// Web videos to train on, labelled ones to train on too if those are wanted, and those to measure it by; of the model's
+    /// categories. Web videos that a manifest does not mark for training are left out.
+    pub fn for_adapting(
+        &self,
+        web: &Path,
+        with_labelled: bool,
+        validation: &Validation,
+        categories: &[String],
+    ) -> Result<(Dataset, Option<Dataset>, Option<Dataset>), Box<dyn Error>> {
+        let Split { training: listing, validation: apart } = source::read(web)?;
+        if let Some(apart) = apart {
+            eprintln!("{} web videos are marked val or test: left out", apart.items.len());
+        }
+        if listing.items.is_empty() {
+            return Err(SourceError::NoTraining { path: web.into() }.into());
+        }
+        let (labelled, held) = match &self.data {
+            Some(_) => self.listings(validation)?,
+            None => (Listing::default(), validation.listing()?.unwrap_or_default()),
         };
-        let categories = categories.map_or_else(|| training.categories.clone(), <[String]>::to_vec);
-        let training = training.numbered_as(&categories, &self.data)?;
-        let held = held.numbered_as(&categories, validation.validation.as_ref().unwrap_or(&self.data))?;
-        let training = self.open(training, "training")?;
-        let held = if held.items.is_empty() { None } else { Some(self.open(held, "validation")?) };
-        Ok((training, held))
+        listing.shares_nothing_with(&held)?;
+        let listing = listing.numbered_as(categories, web)?;
+        let labelled = match &self.data {
+            Some(data) if with_labelled => Some(self.open(labelled.numbered_as(categories, data)?, "training")?),
+            _ => None,
+        };
+        let held = self.validating(held, validation, categories)?;
+        Ok((self.open(listing, "web videos")?, labelled, held))
     }
 
-    /// The videos to measure a model with these categories by: those that the data sets apart, else all.
-    pub fn for_measuring(&self, categories: &[String]) -> Result<Dataset, Box<dyn Error>> {
+    fn validating(
+        &self,
+        held: Listing,
+        validation: &Validation,
+        categories: &[String],
+    ) -> Result<Option<Dataset>, Box<dyn Error>> {
+        if held.items.is_empty() {
+            return Ok(None);
+        }
+        let path = validation.validation.as_deref().or(self.data.as_deref()).unwrap_or(Path::new(""));
+        self.open(held.numbered_as(categories, path)?, "validation").map(Some)
+    }
+
+    /// The videos to measure a model by: those that the data sets apart, else all; without those that it was trained on, unless
+    /// `all` are wanted.
+    ///
+    /// # Errors
+    /// If none is left; if one is of another category, or they can't be read.
+    pub fn for_measuring(&self, model: &Path, header: &Header, all: bool) -> Result<Measured, Box<dyn Error>> {
+        let data = self.data()?;
         let Split { training, validation } = self.split()?;
-        let listing = validation.unwrap_or(training).numbered_as(categories, &self.data)?;
-        self.open(listing, "videos")
+        let mut listing = validation.unwrap_or(training).numbered_as(&header.categories, data)?;
+        let (videos, mut left_out) = (listing.items.len(), 0);
+        let seen = Seen::told(&header.provenance);
+        if let Some(seen) = seen.as_ref().filter(|_| !all) {
+            listing.items.retain(|item| !seen.has(&item.marks));
+            left_out = videos - listing.items.len();
+            if listing.items.is_empty() && videos > 0 {
+                return Err(format!(
+                    "{} was trained on all {videos} videos of {}, which would measure its memory: give videos that it has not seen, \
+                     or --all to measure on these nevertheless",
+                    model.display(),
+                    data.display()
+                )
+                .into());
+            }
+        }
+        let set = self.open(listing, "videos")?;
+        let trained_on = seen.map(|seen| set.videos.iter().filter(|video| seen.has(&video.marks)).count());
+        Ok(Measured { set, left_out, trained_on })
     }
+}
 
-    /// Further videos of the same categories.
-    pub fn more(&self, path: &Path, categories: &[String], what: &str) -> Result<Dataset, Box<dyn Error>> {
-        self.open(source::read(path)?.whole().numbered_as(categories, path)?, what)
+impl Validation {
+    /// The videos of `--validation`.
+    fn listing(&self) -> Result<Option<Listing>, SourceError> {
+        let Some(path) = &self.validation else { return Ok(None) };
+        let Split { training: all, validation: apart } = source::read(path)?;
+        Ok(Some(apart.unwrap_or(all)))
+    }
+}
+
+/// Says if the model that training begins with has seen videos that are to measure it.
+pub fn warn_of_seen(model: &Model, validation: Option<&Dataset>) {
+    let (Some(seen), Some(set)) = (Seen::told(&model.header.provenance), validation) else { return };
+    let count = set.videos.iter().filter(|video| seen.has(&video.marks)).count();
+    if count > 0 {
+        eprintln!(
+            "desumnet-train: warning: --model was trained on {count} of the {} videos for validation, which flatters it; \
+             give others by --validation, or the --split that it was trained with",
+            set.videos.len()
+        );
     }
 }
 

@@ -41,7 +41,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
         return Ok(());
     }
-    let (data, validation) = args.source.for_training(&args.validation, None)?;
+    let (data, validation) = args.source.for_training(&args.validation)?;
+    data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("finetune");
     provenance["from"] = train::origin(&args.model, &model);
     let start = Start::NewCategories { model: &model, fc8_learning_rate: args.fc8_learning_rate };

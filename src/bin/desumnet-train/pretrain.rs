@@ -27,7 +27,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if !args.run.begins(args.fc6, None)? {
         return Ok(());
     }
-    let (data, validation) = args.source.for_training(&args.validation, None)?;
+    let (data, validation) = args.source.for_training(&args.validation)?;
     let start = Start::Scratch { widths: WIDTHS, fc6: args.fc6 };
     train::train(&args.run, &data, validation.as_ref(), &start, &train::made_by("pretrain"))
 }

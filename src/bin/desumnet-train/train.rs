@@ -12,7 +12,7 @@ use gstdesumnet::{
     network::{Device, Model, Network, Precision},
     training::{
         accuracy,
-        data::Dataset,
+        data::{Dataset, Seen},
         log::{EpochMetrics, RunLog, Validation},
         network::Fc6,
         settings::Settings,
@@ -135,6 +135,9 @@ impl Flags {
 /// Name of the checkpoint in a run's folder; it is there from the first to the last epoch.
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
+/// Type of the weights in a model file: half as large as float32, and scored as well.
+const WRITTEN: Kind = Kind::BFloat16;
+
 /// Trains from the first epoch, or the checkpoint, to the last.
 ///
 /// # Errors
@@ -186,7 +189,11 @@ pub fn train(
         let mut provenance = provenance.clone();
         provenance["settings"] = serde_json::json!(args.settings);
         provenance["epochs_done"] = trainer.epochs_done().into();
-        provenance["data"] = serde_json::json!({ "videos": data.videos.len(), "categories": data.categories.len() });
+        provenance["data"] = serde_json::json!({
+            "videos": data.videos.len(),
+            "categories": data.categories.len(),
+            "recordings": Seen::of(data.videos.iter().map(|video| video.marks.as_slice())).digits(),
+        });
         let mut line = format!("epoch {}/{epochs}", epoch + 1);
         line += &format!("  loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", done.loss, done.accuracy);
         // By the work, of which whole clips are most.
@@ -195,13 +202,14 @@ pub fn train(
         // Small clips say little of how whole ones will do, and measuring those takes longer than a small epoch.
         let whole = args.settings.phase(epoch).side == CROP || trainer.finished();
         let mut measured = None;
+        // What is measured is what is written: normalisation folded in, weights rounded.
+        let mut model = trainer.model(provenance)?.rounded(WRITTEN)?;
         if let Some(set) = validation.filter(|_| whole) {
-            // Of the network that scores, normalisation folded in: what the element will run.
-            let network = Network::new(trainer.model(serde_json::Value::Null)?, device, Kind::Float)?;
+            let network = Network::new(model.shallow_clone(), device, Kind::Float)?;
             let found = accuracy::measure(&network, set, 1, args.settings.seed, |_| {})?;
             let (video, clip, loss) = (found.video_accuracy.mean, found.clip_accuracy, found.loss);
             line += &format!("  |  validation: videos {video:.3}  clips {clip:.3}  loss {loss:.3}");
-            provenance["validation"] = serde_json::json!({
+            model.header.provenance["validation"] = serde_json::json!({
                 "videos": set.videos.len(), "video_accuracy": video, "clip_accuracy": clip, "loss": loss,
             });
             measured = Some(Validation { video, clip, loss });
@@ -216,15 +224,14 @@ pub fn train(
             clips_per_second: rate,
             seconds,
         }));
-        let model = trainer.model(provenance)?;
         eprintln!("{line}");
         if trainer.finished() {
             // The checkpoint of the epoch before stays if this fails: --resume then runs the last epoch again.
-            model.save(&args.output, Kind::BFloat16)?;
+            model.save(&args.output, WRITTEN)?;
             let _ = std::fs::remove_file(&checkpoint);
         } else {
             warn(trainer.save(&checkpoint));
-            warn(model.save(&args.output, Kind::BFloat16));
+            warn(model.save(&args.output, WRITTEN));
         }
     }
     eprintln!(

@@ -1,6 +1,8 @@
-//! Labelled videos: where they are ([`source`]), their frames on disk ([`cache`]), and clips drawn from them.
+//! Labelled videos: where they are ([`source`]), which of them are of one [`recording`], their frames on disk ([`cache`]), and clips
+//! drawn from them.
 
 pub mod cache;
+pub mod recording;
 pub mod source;
 
 use std::{
@@ -13,6 +15,7 @@ use rand::{Rng, RngExt};
 use thiserror::Error;
 
 pub use cache::{Cache, CacheError, Stored};
+pub use recording::{Mark, Seen};
 pub use source::{Item, Listing, SourceError};
 
 use super::{BROKEN_LIMIT, in_parallel};
@@ -40,23 +43,28 @@ pub struct Video {
     pub category: usize,
     /// Its frames, on disk.
     pub stored: Stored,
-    /// Clips drawn from it in an epoch, before `--clips-per-video`.
+    /// How many times `--clips-per-video` random clips it has in an epoch.
     pub draws: usize,
-    /// Frames that clips are drawn from: all of them, unless adaptation kept only a part.
+    /// By which its recording is known.
+    pub marks: Vec<Mark>,
+    /// Segments that clips are of, and their frames: all, unless adaptation kept only a part.
+    kept: Vec<usize>,
     spans: Vec<Range<usize>>,
 }
 
 impl Video {
-    fn new(path: PathBuf, category: usize, stored: Stored) -> Self {
-        let all = 0..stored.frames();
-        Self { path, category, stored, draws: 1, spans: vec![all] }
+    fn new(item: &Item, stored: Stored) -> Self {
+        let (kept, spans) = ((0..stored.segments()).collect(), vec![0..stored.frames()]);
+        let Item { path, category, marks } = item.clone();
+        Self { path, category, stored, draws: 1, marks, kept, spans }
     }
 
-    /// Draws from these segments alone, from now on. Neighbours become one span.
+    /// Takes clips of these segments alone, from now on. Neighbours become one span.
     ///
     /// # Panics
     /// If a number is not that of a segment.
     pub fn keep_segments(&mut self, segments: &[usize]) {
+        self.kept = segments.into();
         self.spans.clear();
         for &segment in segments {
             let frames = self.stored.frames_of(segment);
@@ -65,6 +73,16 @@ impl Video {
                 _ => self.spans.push(frames),
             }
         }
+    }
+
+    /// Its clips that share no frame: the segments of 16 frames. Where none has as many, the longest, which [`Stored::segment`] fills up.
+    pub fn clips(&self) -> Vec<usize> {
+        let frames = |segment: &usize| self.stored.frames_of(*segment).len();
+        let most = self.kept.iter().map(frames).max();
+        let mut clips = self.kept.clone();
+        clips.retain(|segment| Some(frames(segment)) == most);
+        clips.truncate(if most == Some(FRAMES) { clips.len() } else { 1 });
+        clips
     }
 
     /// 16 consecutive frames from a random place; a span that is shorter is filled up with its last frame.
@@ -117,7 +135,7 @@ impl Dataset {
         let (mut videos, mut broken) = (Vec::new(), Vec::new());
         for (item, stored) in items.iter().zip(stored) {
             match stored {
-                Some(Ok(stored)) => videos.push(Video::new(item.path.clone(), item.category, stored)),
+                Some(Ok(stored)) => videos.push(Video::new(item, stored)),
                 Some(Err(CacheError::Decode(reason))) => broken.push(reason.to_string()),
                 Some(Err(error)) => return Err(error.into()),
                 None => {}

@@ -1,13 +1,15 @@
 //! Where labelled videos come from: a folder per category, UCF101 with its official split files, or a CSV manifest.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
 };
 
 use rand::{SeedableRng, rngs::StdRng, seq::SliceRandom};
 use serde::Deserialize;
 use thiserror::Error;
+
+use super::recording::{Mark, recordings};
 
 /// Why a listing can't be used.
 #[derive(Debug, Error)]
@@ -25,9 +27,9 @@ pub enum SourceError {
     #[error("{path}, line {line}: {reason}")]
     Line { path: PathBuf, line: u64, reason: String },
     #[error(
-        "{group} of {category} is in training and in validation, which would measure memory; leave it out of one of them"
+        "{training} is in training and {validation} in validation, and {shared}: that would measure memory; leave one of them out"
     )]
-    SharedGroup { group: String, category: String },
+    Shared { training: PathBuf, validation: PathBuf, shared: String },
     #[error("{path} can't be read: {source}; --split-list takes one of UCF101's own lists, with the others beside it")]
     List { path: PathBuf, source: std::io::Error },
     #[error("{path} has the categories {found:?}, {expected:?} are needed; use the same names in both")]
@@ -43,8 +45,15 @@ pub struct Item {
     pub path: PathBuf,
     /// Number of its category in [`Listing::categories`].
     pub category: usize,
-    /// Videos of one group (cuts of one recording) must not be split. UCF101's `gNN`; else the file's path.
-    pub group: String,
+    /// Videos that share one are of one recording, and must not be split.
+    pub marks: Vec<Mark>,
+}
+
+impl Item {
+    /// A video; `group` names the recording that it is a cut of, if the file's name does not.
+    pub fn new(path: PathBuf, category: usize, group: Option<String>) -> Self {
+        Self { marks: Mark::of(&path, group), path, category }
+    }
 }
 
 /// Labelled videos, not decoded yet.
@@ -81,7 +90,7 @@ fn folder(path: &Path) -> Result<Split, SourceError> {
             return Err(SourceError::EmptyCategory { path: path.into(), category });
         }
         let number = listing.categories.len();
-        listing.items.extend(videos.into_iter().map(|path| Item { group: group_of(&path), path, category: number }));
+        listing.items.extend(videos.into_iter().map(|path| Item::new(path, number, None)));
         listing.categories.push(category);
     }
     if listing.items.is_empty() {
@@ -105,11 +114,13 @@ struct Row {
 }
 
 /// A CSV file with the columns `path` (relative to the file), `category`, `split` (`train`; `val`, `validation` or `test`) and
-/// perhaps `group`.
+/// perhaps `group`: the name of a recording, whatever the categories of its cuts.
 fn manifest(path: &Path) -> Result<Split, SourceError> {
     let wrong = |line: u64, reason: String| SourceError::Line { path: path.into(), line, reason };
-    let open = std::fs::File::open(path).map_err(|source| SourceError::Unreadable { path: path.into(), source })?;
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(open);
+    let text = std::fs::read(path).map_err(|source| SourceError::Unreadable { path: path.into(), source })?;
+    // Spreadsheets write a byte order mark.
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text);
     let base = path.parent().unwrap_or(Path::new(""));
     let mut rows = Vec::new();
     for row in reader.deserialize::<Row>() {
@@ -118,6 +129,9 @@ fn manifest(path: &Path) -> Result<Split, SourceError> {
             wrong(line, format!("{e}; the columns are path,category,split and perhaps group"))
         })?;
         let line = rows.len() as u64 + 2;
+        if row.path.as_os_str().is_empty() {
+            return Err(wrong(line, "it has no path; give that of a video, from the CSV file's folder on".into()));
+        }
         // Categories name folders and files.
         if row.category.is_empty() || row.category.contains('/') || row.category.starts_with('.') {
             let (video, category) = (row.path.display(), &row.category);
@@ -136,9 +150,8 @@ fn manifest(path: &Path) -> Result<Split, SourceError> {
     for (row, validates) in rows {
         let category = categories.iter().position(|c| *c == row.category).unwrap_or_default();
         let file = base.join(&row.path);
-        let group = row.group.filter(|g| !g.is_empty()).unwrap_or_else(|| group_of(&file));
         let part = if validates { &mut validation } else { &mut training };
-        part.push(Item { path: file, category, group });
+        part.push(Item::new(file, category, row.group.filter(|group| !group.is_empty())));
     }
     if training.is_empty() && validation.is_empty() {
         return Err(SourceError::Empty { path: path.into() });
@@ -163,6 +176,10 @@ pub fn ucf101(videos: &Path, train_list: &Path) -> Result<Split, SourceError> {
             line,
             reason: format!("`{text}` is not a number and a category; use UCF101's own file"),
         })?;
+        if numbered.contains_key(&number) || numbered.values().any(|known| *known == name) {
+            let reason = format!("`{text}` has a number or a category that an earlier line has; use UCF101's own file");
+            return Err(SourceError::Line { path: class_file, line, reason });
+        }
         numbered.insert(number, name);
     }
     let categories: Vec<String> = numbered.into_values().collect();
@@ -180,8 +197,7 @@ pub fn ucf101(videos: &Path, train_list: &Path) -> Result<Split, SourceError> {
                         "`{text}` is not Category/video of a category in classInd.txt; use UCF101's own files"
                     ),
                 })?;
-                let path = videos.join(name);
-                Ok(Item { group: group_of(&path), path, category })
+                Ok(Item::new(videos.join(name), category, None))
             })
             .collect()
     };
@@ -209,14 +225,17 @@ impl Split {
 
 impl Listing {
     /// # Errors
-    /// [`SourceError::SharedGroup`] if videos of one group and category are in both.
+    /// [`SourceError::Shared`] if a video of the other listing is of the recording of one of these, whatever their categories.
     pub fn shares_nothing_with(&self, other: &Self) -> Result<(), SourceError> {
-        let key = |listing: &Self, item: &Item| (listing.categories[item.category].clone(), item.group.clone());
-        let ours: BTreeSet<_> = self.items.iter().map(|item| key(self, item)).collect();
-        match other.items.iter().map(|item| key(other, item)).find(|key| ours.contains(key)) {
-            Some((category, group)) => Err(SourceError::SharedGroup { group, category }),
-            None => Ok(()),
+        let ours: HashMap<&Mark, &Item> =
+            self.items.iter().rev().flat_map(|item| item.marks.iter().map(move |mark| (mark, item))).collect();
+        for theirs in &other.items {
+            if let Some((mark, item)) = theirs.marks.iter().find_map(|mark| ours.get_key_value(mark)) {
+                let (training, validation) = (item.path.clone(), theirs.path.clone());
+                return Err(SourceError::Shared { training, validation, shared: mark.shared() });
+            }
         }
+        Ok(())
     }
 
     /// Whether a network can learn from them.
@@ -252,46 +271,43 @@ impl Listing {
         Ok(Self { categories: expected.to_vec(), items })
     }
 
-    /// Sets a share of every category apart, whole groups at a time and in an order that the seed gives; at least one group
+    /// Sets a share of every category apart, whole recordings at a time and in an order that the seed gives; at least one recording
     /// of every category stays. The set-apart part may come out empty.
     pub fn hold_out(self, share: f64, seed: u64) -> (Self, Self) {
         let mut rng = StdRng::seed_from_u64(seed);
-        let mut out = BTreeSet::new();
-        for category in 0..self.categories.len() {
-            let of_category = || self.items.iter().filter(|item| item.category == category);
-            let mut groups: BTreeMap<&str, usize> = BTreeMap::new();
-            of_category().for_each(|item| *groups.entry(&item.group).or_default() += 1);
-            let mut order: Vec<(&str, usize)> = groups.into_iter().collect();
+        let of = recordings(&self.items);
+        // Of each category, how many of its videos each recording has; most recordings are of one category.
+        let mut videos: Vec<BTreeMap<usize, usize>> = vec![BTreeMap::new(); self.categories.len()];
+        for (item, recording) in self.items.iter().zip(&of) {
+            *videos[item.category].entry(*recording).or_default() += 1;
+        }
+        let wanted = videos.iter().map(|of| (share * of.values().sum::<usize>() as f64).round() as usize);
+        let wanted: Vec<usize> = wanted.collect();
+        let mut left: Vec<usize> = videos.iter().map(BTreeMap::len).collect();
+        let (mut taken, mut out) = (vec![0; videos.len()], BTreeSet::new());
+        for category in 0..videos.len() {
+            let mut order: Vec<usize> = videos[category].keys().copied().collect();
             order.shuffle(&mut rng);
-            let wanted = (share * of_category().count() as f64).round() as usize;
-            let mut taken = 0;
-            for (group, videos) in order.into_iter().skip(1) {
-                if taken + videos <= wanted {
-                    taken += videos;
-                    out.insert((category, group.to_owned()));
+            for recording in order.into_iter().skip(1) {
+                let parts = videos.iter().enumerate().filter_map(|(of, videos)| Some((of, *videos.get(&recording)?)));
+                let parts: Vec<(usize, usize)> = parts.collect();
+                let fits = |&(of, videos): &(usize, usize)| left[of] > 1 && taken[of] + videos <= wanted[of];
+                if !out.contains(&recording) && parts.iter().all(fits) {
+                    out.insert(recording);
+                    for (of, videos) in parts {
+                        left[of] -= 1;
+                        taken[of] += videos;
+                    }
                 }
             }
         }
-        let (held, kept) = self.items.into_iter().partition(|item| out.contains(&(item.category, item.group.clone())));
+        let mut number = of.iter();
+        let (held, kept) = self.items.into_iter().partition(|_| number.next().is_some_and(|of| out.contains(of)));
         (Self { categories: self.categories.clone(), items: kept }, Self { categories: self.categories, items: held })
     }
 }
 
-/// `gNN` of UCF101's `v_<Category>_gNN_cMM`; else the whole path.
-fn group_of(path: &Path) -> String {
-    let name = name_of(path);
-    let stem = name.rsplit_once('.').map_or(name.as_str(), |(stem, _)| stem);
-    let number = |part: &str, letter: char| {
-        part.strip_prefix(letter).is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let mut parts = stem.rsplit('_');
-    match (parts.next(), parts.next()) {
-        (Some(clip), Some(group)) if stem.starts_with("v_") && number(clip, 'c') && number(group, 'g') => group.into(),
-        _ => path.display().to_string(),
-    }
-}
-
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
