@@ -1,7 +1,7 @@
 //! Videos as the compared methods see them: features of stretches, and with them the network's own scores.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng, seq::index::sample};
 use tch::TchError;
 use thiserror::Error;
 
-use super::annotations::Video;
+use super::{annotations::Video, methods::LARGEST};
 use crate::{
     decode::{DecodeError, Segments},
     engine::argmax,
@@ -81,67 +81,79 @@ impl Watched {
     /// category that the network predicts from 10 segments drawn at random (`desumnet`, as in the paper), for the video's topic where
     /// the network knows it (`desumnet-topic`), and the bare probabilities of these two (`confidence`, `confidence-topic`).
     ///
+    /// The category is known at the video's end. It is decoded once more then, so that none of its pictures need be kept. `progress`
+    /// is called with the number of clips that have passed the network.
+    ///
     /// # Errors
     /// [`WatchError`]
     pub fn video(
         network: &Network,
         path: &Path,
         video: &Video,
-        form: Option<Form>,
+        importance: Option<(Form, Aggregation)>,
         mut progress: impl FnMut(u64),
     ) -> Result<Self, WatchError> {
         let name = path.to_string_lossy();
-        let (mut spans, mut clips, mut after_last) = (Vec::new(), Vec::new(), 0);
+        let (mut spans, mut after_last) = (Vec::new(), 0);
+        let (mut features, mut width) = (Vec::new(), 0);
+        let mut probabilities: Vec<Vec<f32>> = Vec::new();
         let mut source = Segments::open(&name, Stride::Auto, network.clip)?;
-        while let Some(segment) = source.next().transpose()? {
-            let start = segment.start.unwrap_or(after_last);
-            after_last = start + segment.duration;
-            spans.push(start..after_last);
-            clips.push(segment.clip.centre_crop());
+        loop {
+            let mut clips = Vec::new();
+            for segment in source.by_ref().take(BATCH) {
+                let segment = segment?;
+                let start = segment.start.unwrap_or(after_last);
+                after_last = start.saturating_add(segment.duration);
+                spans.push(start..after_last);
+                clips.push(segment.clip.centre_crop());
+            }
+            if clips.is_empty() {
+                break;
+            }
+            let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
+            let forward = Forward::new(network, &batch)?;
+            for row in forward.features()?.ok_or(WatchError::NoFeatures)? {
+                width = row.len();
+                features.extend(row.into_iter().map(f64::from));
+            }
+            probabilities.extend(forward.probabilities);
+            progress(probabilities.len() as u64);
         }
-        if clips.is_empty() {
+        if probabilities.is_empty() {
             return Err(DecodeError::Empty { video: name.into() }.into());
         }
         let rate = source.frame_rate().map(|rate| f64::from(rate.numerator) / f64::from(rate.denominator));
-        let fps = video.fps.or(rate.filter(|rate| *rate > 0.0)).ok_or_else(|| WatchError::FrameRate(name.into()))?;
+        let fps =
+            video.fps.or(rate.filter(|rate| *rate > 0.0)).ok_or_else(|| WatchError::FrameRate(name.clone().into()))?;
+        drop(source);
         let at = |ns: u64| ns as f64 / 1e9 * fps;
-        let spans: Vec<Range<f64>> = spans.into_iter().map(|span| at(span.start)..at(span.end)).collect();
-        let mut rows: Vec<Vec<f32>> = Vec::new();
-        let mut probabilities: Vec<Vec<f32>> = Vec::new();
-        for clips in clips.chunks(BATCH) {
-            let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
-            let forward = Forward::new(network, &batch)?;
-            rows.extend(forward.features()?.ok_or(WatchError::NoFeatures)?);
-            probabilities.extend(forward.probabilities);
-            progress(rows.len() as u64);
-        }
         let mut watched = Self {
             frames: at(after_last).round() as usize,
-            spans,
-            features: DMatrix::from_fn(rows.len(), rows[0].len(), |i, j| f64::from(rows[i][j])),
+            spans: spans.into_iter().map(|span| at(span.start)..at(span.end)).collect(),
+            features: DMatrix::from_row_slice(probabilities.len(), width, &features),
             own: BTreeMap::new(),
         };
-        let Some(form) = form else { return Ok(watched) };
+        let Some((form, aggregation)) = importance else { return Ok(watched) };
         let predicted = predicted(&probabilities);
         let topic = video.topic.as_ref();
         let topic = topic.and_then(|topic| network.header.categories.iter().position(|category| category == topic));
         let confidence = |category: usize| probabilities.iter().map(|row| f64::from(row[category])).collect();
         watched.own.insert("confidence", confidence(predicted));
         watched.own.extend(topic.map(|topic| ("confidence-topic", confidence(topic))));
+        let wanted: BTreeSet<usize> = [Some(predicted), topic].into_iter().flatten().collect();
+        let (mut scores, mut passed) = (BTreeMap::<usize, Vec<f64>>::new(), probabilities.len() as u64);
+        for segment in Segments::open(&name, Stride::Auto, network.clip)?.take(probabilities.len()) {
+            let clip = segment?.clip.centre_crop();
+            for &category in &wanted {
+                let frames = Forward::new(network, &[&clip])?.frame_scores(&[category], form)?.remove(0);
+                scores.entry(category).or_default().push(f64::from(aggregation.of(&frames)));
+                passed += 1;
+                progress(passed);
+            }
+        }
         for (name, category) in [("desumnet", Some(predicted)), ("desumnet-topic", topic)] {
-            let Some(category) = category else { continue };
-            let scores = if name == "desumnet-topic" && category == predicted {
-                watched.own["desumnet"].clone()
-            } else {
-                let mut scores = Vec::new();
-                for clip in &clips {
-                    let frames = Forward::new(network, &[clip])?.frame_scores(&[category], form)?.remove(0);
-                    scores.push(f64::from(Aggregation::Mean.of(&frames)));
-                    progress((rows.len() + scores.len()) as u64);
-                }
-                scores
-            };
-            watched.own.insert(name, scores);
+            let scored = category.and_then(|category| scores.get(&category));
+            watched.own.extend(scored.map(|scores| (name, scores.clone())));
         }
         Ok(watched)
     }
@@ -162,6 +174,10 @@ impl Watched {
         let (count, width) = (rows.len(), rows.first().map_or(0, Vec::len));
         if width == 0 {
             return Err(wrong("it is empty".into()));
+        }
+        let large = rows.iter().enumerate().find_map(|(i, row)| Some((i, row.iter().find(|v| !(v.abs() <= LARGEST))?)));
+        if let Some((row, value)) = large {
+            return Err(wrong(format!("row {} has the value {value}, which is no sensible number", row + 1)));
         }
         let length = video.frames as f64 / count as f64;
         Ok(Self {
@@ -228,7 +244,9 @@ mod tests {
     fn a_matrix_that_is_none_is_refused_by_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.csv");
-        for (text, reason) in [("", "it is empty"), ("1,2\n3\n", "record 1"), ("1,x\n", "x")] {
+        for (text, reason) in
+            [("", "it is empty"), ("1,2\n3\n", "record 1"), ("1,x\n", "x"), ("1,2\n3,NaN\n", "row 2 has the value NaN")]
+        {
             std::fs::write(&path, text).unwrap();
             let error = Watched::matrix(&path, &video(30)).unwrap_err().to_string();
             assert!(error.contains("a.csv") && error.contains(reason), "{error}");

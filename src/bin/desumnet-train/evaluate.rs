@@ -19,11 +19,12 @@ use gstdesumnet::{
         segmentation::Segmentation,
         watched::{WatchError, Watched, file_of},
     },
-    importance::Form,
+    importance::{Aggregation, Form},
     models,
     network::{Device, Network, Precision},
     nick::nick,
     report::document,
+    training::data::{Mark, Seen},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -63,9 +64,13 @@ pub struct Args {
     /// Model for --videos [default: the one that comes with the plugin]
     #[arg(long, value_name = "FILE")]
     model: Option<PathBuf>,
-    /// Form of importance: weighted, logit or probability
+    /// What is differentiated: logit or probability (the paper's Equation 1), or weighted (our choice: the category's probability
+    /// times the logit's gradient)
     #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
     importance: Form,
+    /// How frame scores become a segment's score: mean or max (G in the paper's section 3.1)
+    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    aggregation: Aggregation,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -155,18 +160,31 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             .or_else(models::default_model)
             .ok_or("no model is to be found: give one with --model")?;
         let network = Network::load(&model, args.device, args.precision)?;
+        let seen = Seen::told(&network.header.provenance);
+        let mut remembered = Vec::new();
         let bar = ProgressBar::no_length()
             .with_style(ProgressStyle::with_template("{msg}: segment {pos}  {per_sec}  {elapsed}")?);
-        let watch = |folder: &Path, video: &Video, form| {
+        let watch = |file: &Path, video: &Video, importance| {
             bar.set_message(video.name.clone());
-            Watched::video(&network, &file_of(folder, &video.name)?, video, form, |done| bar.set_position(done))
+            Watched::video(&network, file, video, importance, |done| bar.set_position(done))
         };
-        let watched = each(&dataset, &mut warnings, |video| watch(folder, video, Some(args.importance)))?;
+        let watched = each(&dataset, &mut warnings, |video| {
+            let file = file_of(folder, &video.name)?;
+            if seen.as_ref().is_some_and(|seen| seen.has(&Mark::of(&file, None))) {
+                remembered.push(video.name.clone());
+            }
+            watch(&file, video, Some((args.importance, args.aggregation)))
+        })?;
+        if !remembered.is_empty() {
+            let (count, names) = (remembered.len(), remembered.join(", "));
+            warnings.push(format!("the model was trained on these videos, and remembers them ({count}): {names}"));
+        }
         let others = match &args.training {
             None => none(),
             Some(folder) => {
                 let training = annotations::read(Kind::Composites, folder, None)?;
-                let watched = each(&training, &mut warnings, |video| watch(folder, video, None))?;
+                let watched =
+                    each(&training, &mut warnings, |video| watch(&file_of(folder, &video.name)?, video, None))?;
                 (training, watched)
             }
         };
@@ -197,7 +215,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 fn each(
     dataset: &Dataset,
     warnings: &mut Vec<String>,
-    watch: impl Fn(&Video) -> Result<Watched, WatchError>,
+    mut watch: impl FnMut(&Video) -> Result<Watched, WatchError>,
 ) -> Result<BTreeMap<String, Watched>, WatchError> {
     let (mut all, mut failed) = (BTreeMap::new(), None);
     for video in &dataset.videos {
