@@ -1,4 +1,4 @@
-//! What comes with the programs: `make demo`.
+//! What comes with the programs: `make demo`, and the service's limits.
 
 mod common;
 
@@ -7,6 +7,20 @@ use std::{path::Path, process::Command};
 use gst_pbutils::Discoverer;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+
+#[test]
+fn the_service_may_do_little_more_than_it_needs() {
+    let unit = Path::new(ROOT).join("dist/desumnet-watch.service");
+    // Tenths: a rating of 3.
+    let rate = ["security", "--no-pager", "--offline=true", "--threshold=30"];
+    let Ok(output) = Command::new("systemd-analyze").args(rate).arg(unit).output() else {
+        println!("skipped: apt-get install systemd");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    // systemd goes on without a line that it does not know, and says so here.
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
 
 #[test]
 fn the_demo_makes_a_skim_with_sound_its_page_its_picture_and_a_time_lapse() {
