@@ -5,7 +5,7 @@
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib/$(shell gcc -print-multiarch 2>/dev/null || echo x86_64-linux-gnu)
 
-.PHONY: setup build test check demo reference ablation evaluate bench install deb clean
+.PHONY: setup build test check demo picture reference ablation evaluate bench install deb clean
 
 setup:
 	@tools/setup $(if $(CUDA),--cuda) $(if $(filter v1_24,$(FEATURES)),--analytics)
@@ -13,9 +13,15 @@ setup:
 build: setup
 	cargo build --release --features "$(FEATURES)"
 
+# Without what only training, measuring and tests need.
 demo: setup
-	cargo build --release --lib --example demo
-	target/release/examples/demo $(if $(VIDEO),"$(VIDEO)")
+	cargo build --release --lib --bin desumnet --no-default-features --features "watch $(FEATURES)"
+	tools/demo target/release/desumnet $(if $(VIDEO),"$(VIDEO)")
+
+# The first picture of the README: of the demo's own video, which nobody else's rights are in.
+picture: override VIDEO =
+picture: demo
+	cp out/skim.svg docs/at-work.svg
 
 test: setup check
 	@tools/setup --tests
@@ -50,7 +56,7 @@ install: setup
 # out/gst-plugin-desumnet_VERSION_ARCHITECTURE.deb, for the release of Debian that it is made on.
 deb: setup
 	@tools/setup --deb
-	FEATURES="$(FEATURES)" dpkg-buildpackage --target=binary
+	FEATURES="$(FEATURES)" dpkg-buildpackage --no-check-builddeps --target=binary
 	dh_prep
 
 clean:

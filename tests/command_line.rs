@@ -1,4 +1,4 @@
-//! `desumnet score` as a user runs it, and the demo's handling of bad input.
+//! `desumnet score` as a user runs it.
 
 mod common;
 
@@ -191,31 +191,4 @@ fn score_names_what_is_wrong() {
     let output = desumnet(&["score", text(&video), "--precision", "f64"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("use one of auto, f32, bf16, f16"));
-}
-
-#[test]
-fn demo_names_what_is_wrong_with_the_video_and_writes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let built = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--example", "demo"])
-        .args((!cfg!(debug_assertions)).then_some("--release"))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .status()
-        .unwrap();
-    assert!(built.success());
-    let program = Path::new(env!("CARGO_BIN_EXE_desumnet")).with_file_name("examples").join("demo");
-    let sound = folder.path().join("sound.ogg");
-    common::launch(&format!(
-        "audiotestsrc num-buffers=20 ! vorbisenc ! oggmux ! filesink location={}",
-        sound.display()
-    ));
-    for (video, reason) in [
-        ("sound.ogg", "sound.ogg has no video stream; give a file with a picture"),
-        ("none.mp4", "none.mp4: no such file"),
-    ] {
-        let output = Command::new(&program).arg(video).current_dir(folder.path()).output().unwrap();
-        let said = failure(&output);
-        assert!(said.contains(reason), "{said}");
-        assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 0);
-    }
 }

@@ -206,7 +206,7 @@ fn a_skim_is_no_longer_than_asked_and_is_told() {
         let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         (told, String::from_utf8(output.stderr).unwrap())
     };
-    let (told, _) = skim("2.1s", &["--report", "html,csv,otio,edl,ffmetadata,vtt"]);
+    let (told, _) = skim("2.1s", &["--report", "html,csv,otio,edl,ffmetadata,vtt,svg"]);
     assert_eq!((&told["video"], &told["output"]), (&text(&video).into(), &text(&out).into()));
     assert_eq!(told["duration_ns"], 4 * SECOND);
     let saved: serde_json::Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
@@ -215,13 +215,16 @@ fn a_skim_is_no_longer_than_asked_and_is_told() {
     assert_eq!(told["output_duration_ns"], 2 * SECOND);
     let (kept, _) = frames(&out);
     assert_eq!(kept.len(), 50);
-    for kind in ["html", "csv", "otio", "edl", "ffmetadata", "vtt"] {
+    for kind in ["html", "csv", "otio", "edl", "ffmetadata", "vtt", "svg"] {
         let report = std::fs::read_to_string(out.with_extension(kind)).unwrap();
         assert!(report.contains("colours.mkv"), "{kind}: {report}");
     }
     let page = std::fs::read_to_string(out.with_extension("html")).unwrap();
     assert!(page.contains("src=\"colours.mkv\"") && page.contains("src=\"skim.mp4\""), "{page}");
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 4);
+    let picture = std::fs::read_to_string(out.with_extension("svg")).unwrap();
+    // Three frames of each of four shots; two parts, shaded and framed.
+    assert_eq!((picture.matches("data:image/jpeg;base64,").count(), picture.matches("#f2a93b").count()), (12, 4));
     // Longer than the video: all of it.
     let (told, said) = skim("1h", &[]);
     assert!(said.contains("colours.mkv is no longer than that: all of it is taken"), "{said}");
@@ -229,6 +232,29 @@ fn a_skim_is_no_longer_than_asked_and_is_told() {
     for choose in ["knapsack", "diverse"] {
         assert_eq!(skim("2.1s", &["--choose", choose]).0["output_duration_ns"], 2 * SECOND, "{choose}");
     }
+}
+
+#[test]
+fn people_are_told_of_a_category_only_where_it_is_likely() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, out] = ["colours.mkv", "skim.mp4"].map(|name| folder.path().join(name));
+    let model = common::tiny_model(folder.path());
+    colours(&video);
+    let skim = |more: &[&str]| {
+        let arguments = ["skim", text(&video), "-o", text(&out), "--ratio", "50%", "--model", text(&model)];
+        String::from_utf8(desumnet(&[&arguments, more].concat()).stdout).unwrap()
+    };
+    let mut named = 0;
+    for category in common::CATEGORIES {
+        let told: serde_json::Value =
+            serde_json::from_str(&skim(&["--category", category, "--stdout-format", "json"])).unwrap();
+        let confidence = told["confidence"].as_f64().unwrap();
+        let end = format!(", for {category} ({:.0} %)\n", 100.0 * confidence);
+        let line = skim(&["--category", category]);
+        assert_eq!((line.ends_with(&end), line.contains(category)), (confidence >= 0.5, confidence >= 0.5), "{line}");
+        named += usize::from(confidence >= 0.5);
+    }
+    assert!(named < 3);
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! What people look at, and what their editors and players import.
 //!
 //! [`page`], [`csv`], [`otio`], [`edl`] and [`chapters`] each tell a [`Summary`], a video's scores and what a skim takes
-//! of it, in another way: a plain function from data to text. [`curve`] and [`confusion`] draw pictures, [`document`]
+//! of it, in another way: a plain function from data to text. [`picture`] draws it, [`confusion`] draws a matrix, [`document`]
 //! writes JSON.
 
 pub mod chapters;
 mod clock;
 pub mod confusion;
 pub mod csv;
-pub mod curve;
 pub mod document;
 pub mod edl;
 pub mod otio;
 pub mod page;
+pub mod picture;
 mod summary;
 pub mod timecode;
 

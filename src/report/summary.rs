@@ -126,6 +126,14 @@ impl Summary {
         (time > 0.0).then(|| sum / time)
     }
 
+    /// The same of `count` equal steps of the video, without those that have no segment.
+    pub(super) fn steps(&self, count: u64) -> impl Iterator<Item = (Range<u64>, f64)> {
+        (0..count).filter_map(move |step| {
+            let span = self.duration_ns * step / count..self.duration_ns * (step + 1) / count;
+            self.importance(span.clone()).map(|importance| (span, importance))
+        })
+    }
+
     /// Length of the skim, ns.
     pub fn skim_ns(&self) -> u64 {
         self.parts.iter().map(|part| part.duration_ns).sum()

@@ -1,6 +1,7 @@
 //! What people look at or import, beside a skim or of the scores alone.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     path::{Path, PathBuf},
 };
@@ -8,7 +9,7 @@ use std::{
 use clap::ValueEnum;
 use gstdesumnet::{
     offline::VideoScores,
-    report::{Files, Summary, chapters, csv, edl, otio, page},
+    report::{Files, Summary, chapters, csv, edl, otio, page, picture},
     stills::stills,
     summary::plan::Plan,
     whole_file,
@@ -30,6 +31,8 @@ pub enum Kind {
     Ffmetadata,
     /// WebVTT chapters
     Vtt,
+    /// A picture: the scores over a strip of frames
+    Svg,
 }
 
 impl Kind {
@@ -41,6 +44,7 @@ impl Kind {
             Self::Edl => "edl",
             Self::Ffmetadata => "ffmetadata",
             Self::Vtt => "vtt",
+            Self::Svg => "svg",
         }
     }
 }
@@ -58,7 +62,8 @@ impl Reports<'_> {
     /// Writes each beside `path`, under its name with another ending.
     pub fn write(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let folder = path.parent().unwrap_or(Path::new(""));
-        let thumbnails = if self.kinds.contains(&Kind::Html) { self.thumbnails()? } else { Vec::new() };
+        let pictures = self.pictures()?;
+        let picture_at = |time: u64| pictures.get(&time).cloned().flatten();
         let name = Path::new(&self.scores.video).file_name().map(|name| name.to_string_lossy().into_owned());
         let files = Files {
             name: name.unwrap_or_else(|| self.scores.video.clone()),
@@ -67,7 +72,7 @@ impl Reports<'_> {
         };
         // Chapters are those of the skim where there is one.
         let of = if self.skim.is_some() { chapters::Of::Skim } else { chapters::Of::Video };
-        let summary = Summary::new(self.scores, self.plan, files, thumbnails);
+        let summary = Summary::new(self.scores, self.plan, files, self.middles().map(picture_at).collect());
         for kind in self.kinds {
             let text = match kind {
                 Kind::Html => page::html(&summary)?,
@@ -76,6 +81,7 @@ impl Reports<'_> {
                 Kind::Edl => edl::text(&summary, false)?,
                 Kind::Ffmetadata => chapters::ffmetadata(&summary, of),
                 Kind::Vtt => chapters::webvtt(&summary, of),
+                Kind::Svg => picture::svg(&summary, picture_at)?,
             };
             let path = path.with_extension(kind.extension());
             let unwritable =
@@ -86,10 +92,24 @@ impl Reports<'_> {
         Ok(())
     }
 
-    /// The middle picture of every shot.
-    fn thumbnails(&self) -> Result<Vec<Option<Vec<u8>>>, Box<dyn Error>> {
-        let middles: Vec<u64> = self.scores.shots.iter().map(|shot| shot.start_ns + shot.duration_ns / 2).collect();
-        Ok(stills(&self.scores.video, &middles)?.into_iter().map(|still| still.jpeg).collect())
+    /// Small pictures of the video by their times, ns: those that the reports show. It is decoded once for all of them.
+    fn pictures(&self) -> Result<BTreeMap<u64, Option<Vec<u8>>>, Box<dyn Error>> {
+        let mut times = Vec::new();
+        if self.kinds.contains(&Kind::Html) {
+            times.extend(self.middles());
+        }
+        if self.kinds.contains(&Kind::Svg) {
+            let shots: Vec<_> = self.scores.shots.iter().map(|s| s.start_ns..s.start_ns + s.duration_ns).collect();
+            times.extend(picture::tiles(self.scores.duration_ns, &shots).iter().map(picture::frame_time));
+        }
+        times.sort_unstable();
+        let stills = if times.is_empty() { Vec::new() } else { stills(&self.scores.video, &times)? };
+        Ok(times.into_iter().zip(stills.into_iter().map(|still| still.jpeg)).collect())
+    }
+
+    /// The middle of every shot, ns.
+    fn middles(&self) -> impl Iterator<Item = u64> {
+        self.scores.shots.iter().map(|shot| shot.start_ns + shot.duration_ns / 2)
     }
 }
 

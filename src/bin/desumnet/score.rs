@@ -34,7 +34,7 @@ pub struct Args {
 
 /// The reports that tell more than a skim's cuts.
 fn kinds() -> impl TypedValueParser<Value = Kind> {
-    PossibleValuesParser::new(["html", "csv"]).try_map(|kind| Kind::from_str(&kind, false))
+    PossibleValuesParser::new(["html", "csv", "svg"]).try_map(|kind| Kind::from_str(&kind, false))
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {

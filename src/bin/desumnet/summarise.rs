@@ -18,6 +18,10 @@ use crate::{
     scoring::{Cached, MS, bar},
 };
 
+/// Least probability of a category that people are told of: likelier than all others together. A model that knows none that fits
+/// still has one that it finds the likeliest.
+const LIKELY: f32 = 0.5;
+
 #[derive(clap::Args)]
 pub struct Output {
     /// File to write: mp4, m4v, mov, mkv or webm. Of several videos, a folder, where each gets an mp4 file
@@ -128,7 +132,9 @@ impl Summarised {
         let share = duration.map_or(String::new(), |whole| {
             format!(" of {} ({:.0} %)", clock(whole), 100.0 * played as f64 / whole.max(1) as f64)
         });
-        let category = self.scores.as_ref().map_or(String::new(), |scores| format!(", for {}", scores.category));
+        let likely = self.scores.as_ref().filter(|scores| scores.confidence >= LIKELY);
+        let category = likely
+            .map_or(String::new(), |scores| format!(", for {} ({:.0} %)", scores.category, 100.0 * scores.confidence));
         let count = match parts.len() {
             1 => "1 part".into(),
             count => format!("{count} parts"),

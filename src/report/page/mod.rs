@@ -3,7 +3,7 @@
 //! One HTML file that needs nothing else but the videos: style, script and thumbnails are inside it. `page.html` is the
 //! template, whose engine escapes every value; `page.css` and `page.js` go in as they are.
 
-mod strip;
+pub(super) mod strip;
 
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 use thiserror::Error;
@@ -73,10 +73,6 @@ fn values(summary: &Summary) -> Value {
         }
     });
     let segments = summary.segments.iter().map(|segment| (segment.span(), f64::from(segment.importance)));
-    let steps = (0..STEPS).filter_map(|step| {
-        let span = summary.duration_ns * step / STEPS..summary.duration_ns * (step + 1) / STEPS;
-        summary.importance(span.clone()).map(|importance| (span, importance))
-    });
     context! {
         css => Value::from_safe_string(include_str!("page.css").into()),
         js => Value::from_safe_string(include_str!("page.js").into()),
@@ -91,7 +87,7 @@ fn values(summary: &Summary) -> Value {
         skim_percent => format!("{:.0}", 100.0 * summary.skim_ns() as f64 / whole),
         strip_width => format!("{:.0}", strip.width()),
         curve => curve(segments, |ns| strip.x(ns)),
-        overview => curve(steps, overview),
+        overview => curve(summary.steps(STEPS), overview),
         shots => shots.collect::<Vec<_>>(),
         parts => parts.collect::<Vec<_>>(),
     }
