@@ -10,6 +10,7 @@ use gstdesumnet::{
         accuracy::{DRAWS, measure},
         settings::positive,
     },
+    whole_file,
 };
 
 use crate::data::{self, progress_bar};
@@ -52,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     bar.finish_and_clear();
     if let Some(path) = &args.confusion {
         let picture = confusion::svg(&set.categories, &found.confusion)?;
-        std::fs::write(path, picture).map_err(|e| {
+        whole_file::write(path, picture.as_bytes()).map_err(|e| {
             format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
         })?;
     }
