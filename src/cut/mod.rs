@@ -5,6 +5,7 @@ mod container;
 pub mod copy;
 mod delay;
 mod encode;
+mod matroska;
 
 use std::{
     os::fd::AsRawFd,
@@ -90,6 +91,7 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
         pipeline.run(progress).map_err(|stop| stop.of(job))?;
     }
     drop(pipeline);
+    matroska::mend(file.file()).map_err(unwritable)?;
     file.finish().map_err(unwritable)
 }
 
