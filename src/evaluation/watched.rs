@@ -102,7 +102,7 @@ impl Watched {
         if clips.is_empty() {
             return Err(DecodeError::Empty { video: name.into() }.into());
         }
-        let rate = source.frame_rate().map(|rate| f64::from(rate.numerator) / f64::from(rate.denominator));
+        let rate = source.told_rate().map(|rate| f64::from(rate.numerator) / f64::from(rate.denominator));
         let fps = video.fps.or(rate.filter(|rate| *rate > 0.0)).ok_or_else(|| WatchError::FrameRate(name.into()))?;
         let at = |ns: u64| ns as f64 / 1e9 * fps;
         let spans: Vec<Range<f64>> = spans.into_iter().map(|span| at(span.start)..at(span.end)).collect();

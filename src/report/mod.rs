@@ -14,6 +14,5 @@ pub mod edl;
 pub mod otio;
 pub mod page;
 mod summary;
-pub mod timecode;
 
 pub use summary::{Files, Part, Segment, Shot, Summary};

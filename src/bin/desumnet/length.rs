@@ -25,7 +25,11 @@ pub fn ratio(text: &str) -> Result<f64, String> {
 /// What a plan may take, ns, for a file that is no longer than asked, ns: frames are not cut, so it may come out longer by one.
 pub fn room(asked: u64, scores: &VideoScores) -> u64 {
     let rate = scores.frame_rate;
-    let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
+    let frame = match rate.numerator {
+        // Without a fixed rate, the mean of the segment whose frames last longest.
+        0 => scores.segments.iter().map(|s| s.duration_ns / s.frame_scores.len().max(1) as u64).max().unwrap_or(0),
+        frames => 1_000_000_000 * u64::from(rate.denominator) / u64::from(frames),
+    };
     asked.saturating_sub(frame.min(asked / 2))
 }
 

@@ -73,7 +73,7 @@ impl Reports<'_> {
                 Kind::Html => page::html(&summary)?,
                 Kind::Csv => csv::text(&summary),
                 Kind::Otio => otio::text(&summary),
-                Kind::Edl => edl::text(&summary, false)?,
+                Kind::Edl => edl::text(&summary)?,
                 Kind::Ffmetadata => chapters::ffmetadata(&summary, of),
                 Kind::Vtt => chapters::webvtt(&summary, of),
             };

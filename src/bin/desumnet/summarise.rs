@@ -74,7 +74,7 @@ impl Output {
                 Some(path) => (Plan::read(path)?, None),
                 None => {
                     let scores = scoring.scores(video)?;
-                    (choose(&scores).map_err(|e| format!("{video}: {e}"))?, Some(scores))
+                    (choose(&scores).map_err(|e| format!("{video}: {e}"))?.counted_from(scores.first_ns), Some(scores))
                 }
             };
             if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
