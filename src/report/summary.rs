@@ -79,8 +79,8 @@ pub struct Part {
 }
 
 impl Summary {
-    /// Of a scored video and the plan of its skim, if it has one, at normal speed. A thumbnail for each of the shots, or none at all.
-    pub fn new(scores: &VideoScores, plan: Option<&Plan>, files: Files, thumbnails: Vec<Option<Vec<u8>>>) -> Self {
+    /// Of a scored video and the plan of its skim, if it has one, at normal speed. Its shots have no thumbnails yet.
+    pub fn new(scores: &VideoScores, plan: Option<&Plan>, files: Files) -> Self {
         let mut output_start_ns = 0;
         let parts = plan.map_or(&[][..], Plan::parts).iter().map(|part| {
             let start = output_start_ns;
@@ -93,13 +93,12 @@ impl Summary {
             }
         });
         let parts: Vec<Part> = parts.collect();
-        let mut thumbnails = thumbnails.into_iter();
         let shots = scores.shots.iter().map(|shot| Shot {
             start_ns: shot.start_ns,
             duration_ns: shot.duration_ns,
             score: shot.score as f32,
             chosen: parts.iter().any(|part| shot.shared_ns(part.span().start, part.span().end) > 0),
-            thumbnail: thumbnails.next().flatten(),
+            thumbnail: None,
         });
         let segments = scores.segments.iter().map(|segment| Segment {
             start_ns: segment.start_ns,
