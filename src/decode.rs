@@ -1,7 +1,7 @@
 //! Video files and URIs in, decoded pictures out: for the binaries. The element gets its pictures from its pipeline.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -16,6 +16,7 @@ use crate::{
     frame_rate::FrameRate,
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::Track,
+    timecode::{Number, Start, quicktime},
 };
 
 /// Why a video can't be read.
@@ -27,6 +28,8 @@ pub enum DecodeError {
     NoVideo { video: String },
     #[error("{video} has no frames; give a video with a picture")]
     Empty { video: String },
+    #[error("{video} is a still picture, of which no moment matters more; give a video")]
+    Still { video: String },
     #[error(
         "{video} can't be decoded: {reason}; play it with `gst-play-1.0` to see whether the file or a plugin is at fault"
     )]
@@ -39,7 +42,7 @@ pub enum DecodeError {
 
 /// A decoded picture with its times, ns.
 pub struct Picture {
-    /// Time in the video: 0 is where it begins to play, whatever its container counts from.
+    /// Time in the video: 0 is its first picture, whatever its container counts from.
     pub pts: Option<u64>,
     pub duration: Option<u64>,
     sample: gst::Sample,
@@ -82,6 +85,10 @@ pub struct Decoder {
     geometry: Geometry,
     scaler: Option<(gst::Caps, Scaler)>,
     sound: Arc<AtomicBool>,
+    /// Time of the first picture as the container counts, ns.
+    first_ns: Option<u64>,
+    /// Of the first picture, as the stream tells it.
+    timecode: Option<Start>,
 }
 
 /// The URI of a path, or the URI itself.
@@ -95,6 +102,22 @@ pub fn uri_of(video: &str) -> Result<glib::GString, DecodeError> {
     let missing = || DecodeError::Missing { video: video.into() };
     let path = Path::new(video).canonicalize().map_err(|_| missing())?;
     glib::filename_to_uri(path, None).map_err(|_| missing())
+}
+
+/// The file that a path or a URI names, if it is one of this machine.
+pub fn local_path(video: &str) -> Option<PathBuf> {
+    if video.contains("://") { glib::filename_from_uri(video).ok().map(|(path, _)| path) } else { Some(video.into()) }
+}
+
+/// Time of a video's first picture as its container counts, ns: transport streams begin up to a second before it.
+///
+/// # Errors
+/// [`DecodeError`], by what is wrong with the file.
+pub fn first_ns(video: &str) -> Result<u64, DecodeError> {
+    let mut decoder = Decoder::open(video)?;
+    let first = decoder.next_picture()?.ok_or_else(|| DecodeError::Empty { video: video.into() })?;
+    drop(first);
+    Ok(decoder.first_ns())
 }
 
 impl Decoder {
@@ -150,7 +173,16 @@ impl Decoder {
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
             }
         });
-        let decoder = Self { video: video.into(), pipeline, sink, geometry: Geometry::PAPER, scaler: None, sound };
+        let decoder = Self {
+            video: video.into(),
+            pipeline,
+            sink,
+            geometry: Geometry::PAPER,
+            scaler: None,
+            sound,
+            first_ns: None,
+            timecode: None,
+        };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
         }
@@ -159,7 +191,38 @@ impl Decoder {
 
     /// Length, ns, where the file tells it.
     pub fn duration(&self) -> Option<u64> {
-        self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds)
+        let duration = self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds);
+        duration.map(|duration| duration.saturating_sub(self.first_ns()))
+    }
+
+    /// Time of the first picture as the container counts, ns; known with the first picture.
+    pub fn first_ns(&self) -> u64 {
+        self.first_ns.unwrap_or(0)
+    }
+
+    /// The timecode that the stream gives its first picture: `None` before that, and where it gives none.
+    fn timecode_of(&self, picture: &Picture) -> Option<Start> {
+        if let Some(meta) = picture.sample.buffer().and_then(|buffer| buffer.meta::<gst_video::VideoTimeCodeMeta>()) {
+            let code = meta.tc();
+            let (fps, drop) = (code.fps(), code.flags().contains(gst_video::VideoTimeCodeFlags::DROP_FRAME));
+            let [hours, minutes, seconds, frames] =
+                [code.hours(), code.minutes(), code.seconds(), code.frames()].map(u64::from);
+            let second = u64::try_from((fps.numer() + fps.denom() - 1).checked_div(fps.denom())?).ok();
+            return Some(Start { number: Number { hours, minutes, seconds, frames, drop }, second });
+        }
+        // Matroska has it in a tag.
+        let mut number = None;
+        self.sink.static_pad("sink")?.sticky_events_foreach(|event| {
+            if let gst::EventView::Tag(event) = event.view() {
+                for comment in event.tag().iter_tag::<gst::tags::ExtendedComment>() {
+                    let tag = comment.get().split_once('=');
+                    let code = tag.filter(|(key, _)| key.eq_ignore_ascii_case("timecode"));
+                    number = number.or(code.and_then(|(_, code)| code.parse::<Number>().ok()));
+                }
+            }
+            std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+        });
+        number.map(|number| Start { number, second: None })
     }
 
     /// Whether the video has a sound track; known with the first picture.
@@ -174,7 +237,13 @@ impl Decoder {
     pub fn next_picture(&mut self) -> Result<Option<Picture>, DecodeError> {
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                return Ok(Some(Picture::of(sample)));
+                let mut picture = Picture::of(sample);
+                if self.first_ns.is_none() {
+                    self.first_ns = Some(picture.pts.unwrap_or(0));
+                    self.timecode = self.timecode_of(&picture);
+                }
+                picture.pts = picture.pts.map(|pts| pts.saturating_sub(self.first_ns()));
+                return Ok(Some(picture));
             }
             if let Some(error) = self.failure() {
                 return Err(error);
@@ -232,6 +301,8 @@ pub struct Segments {
     /// Cut short by the frame that waits.
     waiting: Option<Picture>,
     frame_rate: Option<FrameRate>,
+    /// Times of all pictures so far, ns.
+    times: Vec<u64>,
     shots: Option<Track>,
 }
 
@@ -244,7 +315,7 @@ impl Segments {
         let mut decoder = Decoder::open(video)?;
         decoder.geometry = geometry;
         let segmenter = Segmenter::new(stride, geometry);
-        Ok(Self { decoder, segmenter, caps: None, waiting: None, frame_rate: None, shots: None })
+        Ok(Self { decoder, segmenter, caps: None, waiting: None, frame_rate: None, times: Vec::new(), shots: None })
     }
 
     /// The same, and finds shots in the frames that are sampled.
@@ -265,9 +336,25 @@ impl Segments {
         self.decoder.duration()
     }
 
-    /// Of the first picture: known with the first segment.
-    pub fn frame_rate(&self) -> Option<FrameRate> {
+    /// That the pictures so far keep to: 0/1 where they come at no fixed rate.
+    pub fn frame_rate(&self) -> FrameRate {
+        FrameRate::of(&self.times, self.frame_rate)
+    }
+
+    /// As the file tells it: known with the first segment.
+    pub fn told_rate(&self) -> Option<FrameRate> {
         self.frame_rate
+    }
+
+    /// Time of the first picture as the container counts, ns: known with the first segment.
+    pub fn first_ns(&self) -> u64 {
+        self.decoder.first_ns()
+    }
+
+    /// Timecode of the first picture, known with the first segment, where the file has one and the frame rate is fixed.
+    pub fn timecode(&self) -> Option<Number> {
+        let by_track = local_path(&self.decoder.video).and_then(|path| quicktime::start(&path));
+        by_track.or(self.decoder.timecode).and_then(|start| start.at(self.frame_rate()))
     }
 
     /// Whether the video has a sound track: known with the first segment.
@@ -278,7 +365,8 @@ impl Segments {
     /// Goes on at a time in the video, ns; false where the source can't. The next segment begins there.
     pub fn seek(&mut self, time: u64) -> bool {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
-        let found = self.decoder.pipeline.seek_simple(flags, gst::ClockTime::from_nseconds(time)).is_ok();
+        let time = gst::ClockTime::from_nseconds(self.decoder.first_ns().saturating_add(time));
+        let found = self.decoder.pipeline.seek_simple(flags, time).is_ok();
         self.waiting = None;
         self.segmenter.reset();
         found
@@ -289,7 +377,10 @@ impl Segments {
             let picture = match self.waiting.take() {
                 Some(picture) => picture,
                 None => match self.decoder.next_picture()? {
-                    Some(picture) => picture,
+                    Some(picture) => {
+                        self.times.extend(picture.pts);
+                        picture
+                    }
                     None => return Ok(self.segmenter.finish()),
                 },
             };

@@ -4,6 +4,36 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+/// Rates that videos are made at.
+const COMMON: [(u32, u32); 22] = [
+    (1, 1),
+    (2, 1),
+    (5, 1),
+    (8, 1),
+    (10, 1),
+    (12, 1),
+    (25, 2),
+    (15_000, 1_001),
+    (15, 1),
+    (20, 1),
+    (24_000, 1_001),
+    (24, 1),
+    (25, 1),
+    (30_000, 1_001),
+    (30, 1),
+    (48, 1),
+    (50, 1),
+    (60_000, 1_001),
+    (60, 1),
+    (100, 1),
+    (120_000, 1_001),
+    (120, 1),
+];
+/// How far from its place a frame may be, of a frame: containers round times, and soft telecine shows frames for two fields or three.
+const OFF: f64 = 0.3;
+/// Places to a frame, on average, of a rate that frames keep to: some may be missing.
+const SPARSE: f64 = 4.0;
+
 /// Frames per second, as a fraction; 0/1 where they come at no fixed rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -14,6 +44,37 @@ pub struct FrameRate {
 }
 
 impl FrameRate {
+    /// None is fixed.
+    pub const VARIABLE: Self = Self { numerator: 0, denominator: 1 };
+
+    /// Of frames at these times, ns, from 0 on: the one that the file tells, if they keep to it; else the common one that is nearest
+    /// to their number, if they keep to that; else [`Self::VARIABLE`].
+    pub fn of(times: &[u64], told: Option<Self>) -> Self {
+        let told = told.filter(|rate| rate.numerator > 0 && rate.denominator > 0);
+        let [.., _, last] = times else { return told.unwrap_or(Self::VARIABLE) };
+        let mean = (times.len() - 1) as f64 / (*last).max(1) as f64 * 1e9;
+        let distance = |rate: &Self| (rate.per_second() / mean).ln().abs();
+        let common = COMMON.map(|(numerator, denominator)| Self { numerator, denominator });
+        let nearest = common.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+        told.into_iter().chain(nearest).find(|rate| rate.is_kept(times)).unwrap_or(Self::VARIABLE)
+    }
+
+    fn per_second(self) -> f64 {
+        f64::from(self.numerator) / f64::from(self.denominator)
+    }
+
+    /// Whether every frame is near a place of its own.
+    fn is_kept(self, times: &[u64]) -> bool {
+        let place = |&time: &u64| time as f64 / 1e9 * self.per_second();
+        let mut next = 0.0;
+        let near = times.iter().map(place).all(|place| {
+            let own = place.round() >= next && (place - place.round()).abs() <= OFF;
+            next = place.round() + 1.0;
+            own
+        });
+        near && next <= SPARSE * times.len() as f64
+    }
+
     /// The frame that begins nearest to a time (ns).
     pub fn frame(self, ns: u64) -> u64 {
         let second = 1_000_000_000 * u128::from(self.denominator);
@@ -60,6 +121,46 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Frames after steps of so many ms.
+    fn times(steps: impl IntoIterator<Item = f64>) -> Vec<u64> {
+        let mut time = 0.0;
+        std::iter::once(0)
+            .chain(steps.into_iter().map(|step| {
+                time += step * 1e6;
+                time.round() as u64
+            }))
+            .collect()
+    }
+
+    #[test]
+    fn the_told_rate_counts_if_frames_keep_to_it() {
+        let rate = |numerator, denominator| FrameRate { numerator, denominator };
+        let of = |times: &[u64], told| FrameRate::of(times, told).to_string();
+        let ntsc = times(vec![1_001.0 / 30.0; 900]);
+        assert_eq!(of(&ntsc, Some(rate(30_000, 1_001))), "30000/1001");
+        // Matroska rounds to ms, and frames may be missing.
+        let rounded: Vec<u64> = ntsc.iter().step_by(2).map(|time| (time + 500_000) / 1_000_000 * 1_000_000).collect();
+        assert_eq!(of(&rounded, Some(rate(30_000, 1_001))), "30000/1001");
+        // Where the file tells none, or the wrong one.
+        assert_eq!((of(&ntsc, None), of(&ntsc, Some(rate(90_000, 1)))), ("30000/1001".into(), "30000/1001".into()));
+        assert_eq!(of(&times(vec![80.0; 12]), Some(rate(25, 2))), "25/2");
+        // Soft telecine: fields of 59.94 a second, three and two to a frame.
+        let film = times([1_501.5 / 30.0, 1_001.0 / 30.0].repeat(50));
+        assert_eq!(of(&film, Some(rate(30_000, 1_001))), "24000/1001");
+        assert_eq!(
+            (of(&[], None), of(&[0], Some(rate(25, 1))), of(&[0, 0, 0], None)),
+            ("0/1".into(), "25/1".into(), "0/1".into())
+        );
+    }
+
+    #[test]
+    fn uneven_frames_have_no_rate() {
+        let uneven = times([40.0, 200.0, 120.0, 33.0, 140.0, 90.0].repeat(5));
+        assert_eq!(FrameRate::of(&uneven, Some(FrameRate { numerator: 28, denominator: 3 })), FrameRate::VARIABLE);
+        let phone = times([33.3, 33.3, 50.0, 33.3, 133.0, 41.0].repeat(9));
+        assert_eq!(FrameRate::of(&phone, Some(FrameRate { numerator: 144, denominator: 5 })), FrameRate::VARIABLE);
+    }
 
     #[test]
     fn it_is_written_as_a_fraction() {

@@ -37,6 +37,7 @@ pub mod segmenter;
 pub mod shots;
 pub mod stills;
 pub mod summary;
+pub mod timecode;
 pub mod training;
 #[cfg(feature = "watch")]
 pub mod watch;

@@ -18,6 +18,7 @@ use crate::{
         quantile,
         shot_scores::{Scored, score_shots},
     },
+    timecode::Number,
 };
 
 /// Segments whose mean prediction names a video's category (paper, section 4).
@@ -84,8 +85,12 @@ pub struct VideoScores {
     pub category: String,
     /// Mean probability of the category: over the segments drawn to choose it, or over all where it was named.
     pub confidence: f32,
-    /// From 0 to the end of the last frame, ns.
+    /// From the first picture to the end of the last one, ns.
     pub duration_ns: u64,
+    /// Time of the first picture as the container counts, and players that go by it, ns. All other times count from that picture.
+    pub first_ns: u64,
+    /// Of the first picture, where the file has timecode and a fixed frame rate.
+    pub timecode: Option<Number>,
     /// As a fraction, `30000/1001`; `0/1` where frames come at no fixed rate.
     pub frame_rate: FrameRate,
     /// It has a sound track.
@@ -199,6 +204,9 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     }
     let Some(last) = segments.last() else { return Err(DecodeError::Empty { video: video.into() }.into()) };
     let duration_ns = last.start_ns + last.duration_ns;
+    if duration_ns == 0 {
+        return Err(DecodeError::Still { video: video.into() }.into());
+    }
     let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();
     for (segment, importance) in segments.iter_mut().zip(quantile::ranks(&scores)) {
         segment.importance = importance;
@@ -211,7 +219,9 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
         category: categories[number].clone(),
         confidence: confidence.unwrap_or(mean),
         duration_ns,
-        frame_rate: source.frame_rate().unwrap_or(FrameRate { numerator: 0, denominator: 1 }),
+        first_ns: source.first_ns(),
+        timecode: source.timecode(),
+        frame_rate: source.frame_rate(),
         sound: source.has_sound(),
         segments,
         shots: Vec::new(),
@@ -260,7 +270,7 @@ fn draw_by_seeking(
 ) -> Result<Vec<Clip>, DecodeError> {
     let Some(first) = source.next().transpose()? else { return Ok(Vec::new()) };
     let duration = source.duration().unwrap_or(0);
-    if duration < LONG * first.duration {
+    if first.duration == 0 || duration < LONG.saturating_mul(first.duration) {
         return Ok(Vec::new());
     }
     let mut times: Vec<u64> = (0..SEGMENTS).map(|_| rng.random_range(0..duration - 2 * first.duration)).collect();

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Changes when scores, shots or their document do.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A folder of scores.
 pub struct ScoreCache {
@@ -107,6 +107,8 @@ mod tests {
             category: "sailing".into(),
             confidence: 0.1,
             duration_ns: 7,
+            first_ns: 21_000_000,
+            timecode: Some("10:00:00;02".parse().unwrap()),
             frame_rate: FrameRate { numerator: 30_000, denominator: 1_001 },
             sound: true,
             segments: vec![SegmentScores {

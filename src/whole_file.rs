@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all: models, checkpoints, tables, videos.
 
 use std::{
-    fs::{File, Permissions},
+    fs::{File, OpenOptions, Permissions},
     io::Write,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -46,11 +46,13 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
-    /// An empty file for `path`, in its folder and with its extension.
+    /// An empty file for `path`, in its folder and with its extension. Where `path` is a link to a file, that file is replaced and
+    /// the link stays. The new file has the permissions of the one that it replaces.
     ///
     /// # Errors
     /// What the system says.
     pub fn new(path: &Path) -> std::io::Result<Self> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.into());
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
         // Temporary files are private; this one is for everyone whom the umask allows.
@@ -61,7 +63,10 @@ impl Unfinished {
         unfinished.push(file.path().into());
         drop(unfinished);
         let listed = Listed(file.path().into());
-        Ok(Self { file, path: path.into(), listed })
+        if let Ok(before) = path.metadata() {
+            file.as_file().set_permissions(before.permissions())?;
+        }
+        Ok(Self { file, path, listed })
     }
 
     /// What it is written to.
@@ -82,11 +87,15 @@ impl Unfinished {
     }
 }
 
-/// Writes a file; what was there before stays if it fails.
+/// Writes a file; what was there before stays if it fails. A pipe or a device (`/dev/null`, `>(...)` of a shell) is written to as it
+/// is, and not replaced.
 ///
 /// # Errors
 /// What the system says.
 pub fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        return OpenOptions::new().write(true).open(path)?.write_all(bytes);
+    }
     let mut file = Unfinished::new(path)?;
     file.file.write_all(bytes)?;
     file.finish()
@@ -108,5 +117,31 @@ mod tests {
         drop(half);
         assert!(!written.exists() && !unfinished().contains(&written));
         assert_eq!(std::fs::read(&path).unwrap(), b"before");
+    }
+
+    #[test]
+    fn a_link_and_permissions_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let [file, link] = ["file.json", "link.json"].map(|name| folder.path().join(name));
+        std::fs::write(&file, "before").unwrap();
+        std::fs::set_permissions(&file, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink("file.json", &link).unwrap();
+        write(&link, b"after").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"after");
+        assert_eq!(std::fs::read_link(&link).unwrap(), Path::new("file.json"));
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_pipe_is_written_to_and_stays() {
+        use std::os::{fd::AsRawFd, unix::fs::FileTypeExt};
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let path = PathBuf::from(format!("/proc/self/fd/{}", writer.as_raw_fd()));
+        write(&path, b"bytes").unwrap();
+        assert!(path.metadata().unwrap().file_type().is_fifo());
+        drop(writer);
+        let mut read = Vec::new();
+        std::io::Read::read_to_end(&mut reader, &mut read).unwrap();
+        assert_eq!(read, b"bytes");
     }
 }

@@ -137,7 +137,9 @@ fn several_videos_are_scored_and_a_broken_one_stops_none() {
         common::render(&videos.join(name), pattern, 16);
     }
     std::fs::write(videos.join("b.mkv"), "no video").unwrap();
-    std::fs::write(videos.join("notes.txt"), "no video, and not taken for one").unwrap();
+    for name in ["notes.txt", "._a.MP4", ".writing-x.mp4"] {
+        std::fs::write(videos.join(name), "no video, and not taken for one").unwrap();
+    }
     let output = desumnet(&["score", text(&videos), "--model", text(&model), "--stdout-format", "json"]);
     assert_eq!(output.status.code(), Some(1));
     let lines: Vec<serde_json::Value> =
@@ -159,6 +161,108 @@ fn several_videos_are_scored_and_a_broken_one_stops_none() {
 }
 
 #[test]
+fn videos_of_one_name_have_results_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, video) = (common::tiny_model(folder.path()), folder.path().join("clip.mp4"));
+    common::render(&video, "ball", 16);
+    let videos = ["a/clip.mp4", "b/clip.mp4", "b/clip.mov"];
+    for path in videos.map(|video| folder.path().join(video)) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::copy(&video, path).unwrap();
+    }
+    let output = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+        .arg("score")
+        .args(videos)
+        // The same once more.
+        .args(["a/../a/clip.mp4", "b", "--json", "out", "--report", "csv", "--model", text(&model)])
+        .env("XDG_CACHE_HOME", folder.path().join("cache"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let results = ["clip", "clip-2", "clip-3"];
+    for (name, video) in results.iter().zip(videos) {
+        let document = json(&std::fs::read(folder.path().join(format!("out/{name}.json"))).unwrap());
+        assert_eq!(document["video"], video);
+        assert!(folder.path().join(format!("{name}.csv")).exists(), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path().join("out")).unwrap().count(), 3);
+}
+
+#[test]
+fn no_result_takes_the_place_of_a_video() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).into_os_string().into_string().unwrap();
+    for name in ["a.mp4", "a-skim.mp4"] {
+        std::fs::write(at(name), name).unwrap();
+    }
+    let both = "is both the input and the output: give another name or folder";
+    let said = failure(&desumnet(&["score", &at("a.mp4"), "--json", &at("a.mp4")]));
+    assert!(said.contains(&format!("a.mp4 {both}")), "{said}");
+    let said = failure(&desumnet(&["skim", &at(""), "-o", &at(""), "--ratio", "50%"]));
+    assert!(said.contains(&format!("a-skim.mp4 {both}")), "{said}");
+    let one = "is the name of a file: of several videos, give a folder";
+    for (verb, flag, name) in [("score", "--json", "all.json"), ("skim", "-o", "all.mp4")] {
+        let more = if verb == "skim" { &["--ratio", "50%"][..] } else { &[] };
+        let said = failure(&desumnet(&[&[verb, &at("a.mp4"), &at("a-skim.mp4"), flag, &at(name)], more].concat()));
+        assert!(said.contains(&format!("{name} {one}")), "{said}");
+    }
+    let said =
+        failure(&desumnet(&["skim", &at("a.mp4"), "-o", &at("b.mp4"), "--ratio", "1", "--save-plan", &at("b.mp4")]));
+    assert!(said.contains("b.mp4 would be written twice: give two names"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    assert_eq!(std::fs::read_to_string(at("a.mp4")).unwrap(), "a.mp4");
+}
+
+#[test]
+fn a_reader_who_leaves_ends_the_program_without_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let (video, model) = (folder.path().join("ball.mp4"), common::tiny_model(folder.path()));
+    common::render(&video, "ball", 16);
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+        .args(["score", text(&video), "--model", text(&model), "--no-cache"])
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(141), String::new()));
+}
+
+#[test]
+fn times_count_from_the_first_picture_in_every_container() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = common::tiny_model(folder.path());
+    let score = |muxer: &str| {
+        let video = folder.path().join(muxer);
+        common::launch(&format!(
+            "videotestsrc num-buffers=40 ! video/x-raw,width=160,height=90,framerate=25/1 \
+             ! x264enc speed-preset=ultrafast threads=1 ! h264parse ! {muxer} ! filesink location={}",
+            video.display()
+        ));
+        let scores = json(&desumnet(&["score", text(&video), "--json", "-", "--model", text(&model)]).stdout);
+        let times = |of: &str| -> Vec<[u64; 2]> {
+            let times = scores[of].as_array().unwrap().iter();
+            times.map(|s| ["start_ns", "duration_ns"].map(|time| s[time].as_u64().unwrap())).collect()
+        };
+        let rate = scores["frame_rate"].as_str().unwrap().to_owned();
+        (
+            scores["first_ns"].as_u64().unwrap(),
+            rate,
+            scores["duration_ns"].as_u64().unwrap(),
+            times("segments"),
+            times("shots"),
+        )
+    };
+    let ms = |times: [u64; 2]| times.map(|ms| ms * 1_000_000);
+    let segments = [[0, 640], [640, 640], [1_280, 320]].map(ms).to_vec();
+    let expected = |first| (first, "25/1".to_owned(), 1_600_000_000, segments.clone(), vec![[0, 1_600_000_000]]);
+    assert_eq!(score("mp4mux"), expected(0));
+    // It begins with its clock, an eighth of a second before the picture.
+    assert_eq!(score("mpegtsmux"), expected(125_000_000));
+}
+
+#[test]
 fn score_names_what_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
     let model = common::tiny_model(folder.path());
@@ -174,6 +278,11 @@ fn score_names_what_is_wrong() {
     ));
     let error = score(text(&sound), &[]);
     assert!(error.contains("has no video stream; give a file with a picture"), "{error}");
+
+    let still = folder.path().join("still.jpg");
+    common::launch(&format!("videotestsrc num-buffers=1 ! jpegenc ! filesink location={}", still.display()));
+    let error = score(text(&still), &[]);
+    assert!(error.contains("still.jpg is a still picture, of which no moment matters more; give a video"), "{error}");
 
     let noise = folder.path().join("noise.mp4");
     std::fs::write(&noise, "not a video at all").unwrap();

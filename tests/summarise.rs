@@ -132,6 +132,9 @@ fn a_skim_has_the_plans_frames_and_their_sound_in_every_container() {
         let (heard, length) = sound(&out);
         assert!(near(length, 40 * FRAME), "{name}: {length}");
         let [(start, end)] = heard[..] else { panic!("{name}: {heard:?}") };
+        // Tracks without a title have none made up.
+        let bytes = std::fs::read(&out).unwrap();
+        assert!(![b"Video\0", b"Audio\0"].iter().any(|title| bytes.windows(6).any(|b| b == *title)), "{name}");
         assert!(near(start, 5 * FRAME) && near(end, 40 * FRAME), "{name}: {heard:?}");
     }
 }
@@ -255,6 +258,108 @@ fn people_are_told_of_a_category_only_where_it_is_likely() {
         named += usize::from(confidence >= 0.5);
     }
     assert!(named < 3);
+}
+
+#[test]
+fn a_report_that_can_not_be_made_stops_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, out] = ["slow.mp4", "skim.mp4"].map(|name| folder.path().join(name));
+    let model = common::tiny_model(folder.path());
+    common::launch(&format!(
+        "videotestsrc num-buffers=20 ! video/x-raw,width=64,height=64,framerate=25/2 ! x264enc speed-preset=ultrafast \
+         threads=1 ! mp4mux ! filesink location={}",
+        video.display()
+    ));
+    // A folder is in the way.
+    std::fs::create_dir(out.with_extension("csv")).unwrap();
+    let skim = ["skim", text(&video), "-o", text(&out), "--ratio", "100%", "--model", text(&model)];
+    let output = desumnet(&[&skim[..], &["--report", "edl,csv,otio,vtt", "--stdout-format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["output"], &told["output_duration_ns"]), (&text(&out).into(), &(20 * 80_000_000_u64).into()));
+    let error = told["error"].as_str().unwrap();
+    assert!(error.contains("slow.mp4 can't be told as an edit decision list: 25/2 frames a second"), "{error}");
+    assert!(error.contains("skim.csv can't be written: Is a directory"), "{error}");
+    assert_eq!(["otio", "vtt", "edl"].map(|kind| out.with_extension(kind).is_file()), [true, true, false]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains(error), "{said}");
+}
+
+#[test]
+fn reports_go_by_the_timecode_and_the_first_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = common::tiny_model(folder.path());
+    let film = |name: &str, muxer: &str| {
+        let path = folder.path().join(name);
+        common::launch(&format!(
+            "videotestsrc num-buffers=60 ! video/x-raw,width=64,height=64,framerate=30000/1001 ! timecodestamper set=always \
+             drop-frame=true timecode-offset=1078920 ! x264enc speed-preset=ultrafast threads=1 key-int-max=20 ! h264parse \
+             ! {muxer} ! filesink location={}",
+            path.display()
+        ));
+        path
+    };
+    let cut = |video: &Path, out: &Path, more: &[&str]| {
+        let skim =
+            ["skim", text(video), "-o", text(out), "--ratio", "1", "--report", "edl,otio", "--model", text(&model)];
+        let output = desumnet(&[&skim[..], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(frames(out).1.len(), 60);
+        let list = std::fs::read_to_string(out.with_extension("edl")).unwrap();
+        let times = list.lines().find_map(|line| line.split_once("C        ")).unwrap().1.to_owned();
+        let timeline = std::fs::read_to_string(out.with_extension("otio")).unwrap();
+        let timeline: serde_json::Value = serde_json::from_str(&timeline).unwrap();
+        let clip = &timeline["tracks"]["children"][0]["children"][0];
+        let range = &clip["media_references"]["DEFAULT_MEDIA"]["available_range"];
+        let frames = ["start_time", "duration"].map(|time| range[time]["value"].as_f64().unwrap());
+        (times, frames)
+    };
+    let out = folder.path().join("skim.mp4");
+    let (movie, stream) = (film("film.mov", "qtmux"), film("film.ts", "mpegtsmux"));
+    let times = "10:00:00;00 10:00:02;00 00:00:00;00 00:00:02;00".to_owned();
+    assert_eq!(cut(&movie, &out, &[]), (times, [1_078_920.0, 60.0]));
+    // A transport stream has no timecode, and begins an eighth of a second before its picture.
+    let times = "00:00:00:00 00:00:02:00 00:00:00:00 00:00:02:00".to_owned();
+    for more in [&[][..], &["--copy"]] {
+        assert_eq!(cut(&stream, &out, more), (times.clone(), [0.0, 60.0]), "{more:?}");
+    }
+}
+
+#[test]
+fn links_lead_to_videos_of_any_name_from_another_folder() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let folder = tempfile::tempdir().unwrap();
+    let [videos, skims] = ["videos", "skims"].map(|name| folder.path().join(name));
+    for folder in [&videos, &skims] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let model = common::tiny_model(folder.path());
+    let name = OsStr::from_bytes(b"a:\xe9.mp4");
+    common::render(&videos.join("v.mp4"), "ball", 16);
+    std::fs::rename(videos.join("v.mp4"), videos.join(name)).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+        .args([
+            "skim",
+            "-o",
+            "../skims/s.mp4",
+            "--ratio",
+            "1",
+            "--report",
+            "otio,html",
+            "--model",
+            text(&model),
+            "--no-cache",
+        ])
+        .arg(name)
+        .current_dir(&videos)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let report = |kind: &str| std::fs::read_to_string(skims.join("s").with_extension(kind)).unwrap();
+    assert!(report("otio").contains("\"target_url\": \"../videos/a%3A%E9.mp4\""), "{}", report("otio"));
+    assert!(
+        report("html").contains("src=\"..&#x2f;videos&#x2f;a%3A%E9.mp4\"") && report("html").contains("src=\"s.mp4\"")
+    );
 }
 
 #[test]

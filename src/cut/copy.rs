@@ -6,7 +6,7 @@ use gst::prelude::*;
 
 use super::{CutError, Making, Running, Stop, Unlinked, caps_of, link_pads, make, pad_of, request, told};
 use crate::{
-    decode::{DecodeError, uri_of},
+    decode::{DecodeError, first_ns, uri_of},
     summary::{
         plan::{Part, Plan, PlanError},
         shot_scores::Scored,
@@ -20,7 +20,7 @@ const WAITING: u32 = 256 << 20;
 /// Codecs that containers want in forms of their own, and what brings them there.
 const PARSERS: [(&str, &str); 2] = [("video/x-h264", "h264parse"), ("video/x-h265", "h265parse")];
 
-/// Times, ns, at which a file can be cut without decoding it: those of its key frames, and its end.
+/// Times since its first picture, ns, at which a file can be cut without decoding it: those of its key frames, and its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grid(Vec<u64>);
 
@@ -79,7 +79,10 @@ impl Grid {
             _ if seen.keys.is_empty() => return Err(DecodeError::NoVideo { video: video.into() }.into()),
             _ => {}
         }
-        let mut grid: Vec<u64> = seen.keys.into_iter().chain([seen.end]).collect();
+        // Plans count from the first picture.
+        let first = first_ns(video)?;
+        let mut grid: Vec<u64> =
+            seen.keys.into_iter().chain([seen.end]).map(|time| time.saturating_sub(first)).collect();
         grid.sort_unstable();
         grid.dedup();
         Ok(Self(grid))
@@ -237,12 +240,12 @@ struct Move {
 impl Move {
     fn all(plan: &Plan) -> Vec<Self> {
         let mut kept = 0;
-        let of = |part: &Part| {
+        let of = |part: Part| {
             let by = gst::ClockTime::from_nseconds(part.start_ns - kept);
             kept += part.duration_ns;
             Self { start: part.start_ns, end: part.end_ns(), by }
         };
-        plan.parts().iter().map(of).collect()
+        plan.in_stream_time().into_iter().map(of).collect()
     }
 
     fn at(moves: &[Self], time: u64) -> Option<Self> {

@@ -5,6 +5,7 @@ mod container;
 pub mod copy;
 mod delay;
 mod encode;
+mod matroska;
 
 use std::{
     os::fd::AsRawFd,
@@ -17,7 +18,7 @@ use thiserror::Error;
 
 pub use self::container::{Container, UnknownContainer};
 use crate::{
-    decode::{DecodeError, uri_of},
+    decode::{DecodeError, first_ns, uri_of},
     summary::plan::Plan,
     whole_file::Unfinished,
 };
@@ -68,6 +69,7 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
     let uri = uri_of(job.video)?;
     let unwritable = |source| CutError::Output { path: job.output.into(), source };
     let file = Unfinished::new(job.output).map_err(unwritable)?;
+    let plan = job.plan.clone().counted_from(first_ns(job.video)?);
     container::prefer_encoder();
     let (encoder, sink) = (make(if job.copy { container.muxer() } else { "encodebin" })?, make("fdsink")?);
     // Not by its name: it would come again after an interrupt has removed it.
@@ -81,15 +83,16 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
     linked.map_err(|e| CutError::Element(e.to_string()))?;
     let making = Making { pipeline: pipeline.0.downgrade(), encoder, container, sound: job.sound };
     if job.copy {
-        copy::build(making, &uri, job.plan)?;
+        copy::build(making, &uri, &plan)?;
         pipeline.run(progress).map_err(|stop| stop.of(job))?;
     } else {
-        let plan = tempfile::NamedTempFile::with_suffix(".json").map_err(CutError::Plan)?;
-        serde_json::to_writer(&plan, job.plan).map_err(|e| CutError::Plan(e.into()))?;
-        encode::build(making, &uri, plan.path())?;
+        let written = tempfile::NamedTempFile::with_suffix(".json").map_err(CutError::Plan)?;
+        serde_json::to_writer(&written, &plan).map_err(|e| CutError::Plan(e.into()))?;
+        encode::build(making, &uri, written.path())?;
         pipeline.run(progress).map_err(|stop| stop.of(job))?;
     }
     drop(pipeline);
+    matroska::mend(file.file()).map_err(unwritable)?;
     file.finish().map_err(unwritable)
 }
 

@@ -122,7 +122,7 @@ impl Watched {
         if probabilities.is_empty() {
             return Err(DecodeError::Empty { video: name.into() }.into());
         }
-        let rate = source.frame_rate().map(|rate| f64::from(rate.numerator) / f64::from(rate.denominator));
+        let rate = source.told_rate().map(|rate| f64::from(rate.numerator) / f64::from(rate.denominator));
         let fps =
             video.fps.or(rate.filter(|rate| *rate > 0.0)).ok_or_else(|| WatchError::FrameRate(name.clone().into()))?;
         drop(source);

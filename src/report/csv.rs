@@ -1,5 +1,7 @@
 //! Comma-separated values: a table of the segments, for spreadsheets and scripts.
 
+use std::borrow::Cow;
+
 use super::Summary;
 
 const COLUMNS: [&str; 11] = [
@@ -18,7 +20,7 @@ const COLUMNS: [&str; 11] = [
 
 /// One row a segment under a row of column names. `shot` is the number, from 0, of the shot that the segment's middle is
 /// in, empty where there is none; `skim` is 1 where the skim has that moment, else 0. Tables of several videos can be
-/// joined.
+/// joined. Text that a spreadsheet would take for a formula begins with an apostrophe.
 pub fn text(summary: &Summary) -> String {
     let mut table = ::csv::Writer::from_writer(Vec::new());
     let mut row = |fields: [String; 11]| table.write_record(fields).expect("memory takes rows of equal length");
@@ -28,8 +30,8 @@ pub fn text(summary: &Summary) -> String {
         let shot = summary.shots.iter().position(|shot| shot.span().contains(&middle));
         let kept = summary.parts.iter().any(|part| part.span().contains(&middle));
         row([
-            summary.name.clone(),
-            summary.category.clone(),
+            no_formula(&summary.name).into(),
+            no_formula(&summary.category).into(),
             summary.confidence.to_string(),
             i.to_string(),
             segment.start_ns.to_string(),
@@ -43,6 +45,11 @@ pub fn text(summary: &Summary) -> String {
     }
     let bytes = table.into_inner().expect("memory takes every row");
     String::from_utf8(bytes).expect("rows of strings are UTF-8")
+}
+
+/// A video's name may come from anywhere, and spreadsheets run what begins with one of these.
+fn no_formula(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}").into() } else { text.into() }
 }
 
 #[cfg(test)]
@@ -80,6 +87,18 @@ clip.mp4,cooking,0.5,4,8000000000,2000000000,8.000,0.125,0.5,2,0
         assert_eq!(table, HEADER.to_owned() + row);
         let read: Vec<_> = ::csv::Reader::from_reader(table.as_bytes()).into_records().map(Result::unwrap).collect();
         assert_eq!((read.len(), &read[0][0]), (1, summary.name.as_str()));
+    }
+
+    #[test]
+    fn no_text_is_a_formula() {
+        let mut summary = sample();
+        summary.segments.truncate(1);
+        for name in ["=1+1.mp4", "+a.mp4", "-a.mp4", "@a.mp4", "\ta.mp4", "\r=1.mp4", "\n=1.mp4"] {
+            (summary.name, summary.category) = (name.into(), "=cmd".into());
+            let table = text(&summary);
+            let row = ::csv::Reader::from_reader(table.as_bytes()).into_records().next().unwrap().unwrap();
+            assert_eq!((&row[0], &row[1]), (format!("'{name}").as_str(), "'=cmd"));
+        }
     }
 
     #[test]

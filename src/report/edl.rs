@@ -4,10 +4,8 @@ use std::fmt::Write;
 
 use thiserror::Error;
 
-use super::{
-    Summary,
-    timecode::{Timecode, TimecodeError},
-};
+use super::Summary;
+use crate::timecode::{Timecode, TimecodeError};
 
 /// Timecode begins again after this many ns.
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;
@@ -24,13 +22,14 @@ pub enum EdlError {
 }
 
 /// The parts of the skim as cuts, one after another from 00:00:00:00, each an event with its times in the video and in
-/// the skim. The reel is `AX`, as editors write for a file; the clip name is the video's. `drop_frame` counts 29.97 and
-/// 59.94 frames a second with drop-frame timecode. By the format a list has at most 999 events; further ones are
+/// the skim. Times in the video begin at its timecode where it has one, and all are counted with drop-frame where that is. The reel
+/// is `AX`, as editors write for a file; the clip name is the video's. By the format a list has at most 999 events; further ones are
 /// numbered on, which not every editor reads.
 ///
 /// # Errors
 /// [`EdlError`]
-pub fn text(summary: &Summary, drop_frame: bool) -> Result<String, EdlError> {
+pub fn text(summary: &Summary) -> Result<String, EdlError> {
+    let drop_frame = summary.timecode.is_some_and(|number| number.drop);
     let name = summary.line();
     let timecode = Timecode::new(summary.frame_rate, drop_frame)
         .map_err(|source| EdlError::Timecode { video: name.clone(), source })?;
@@ -41,7 +40,7 @@ pub fn text(summary: &Summary, drop_frame: bool) -> Result<String, EdlError> {
     let mut list = format!("TITLE: {name}\nFCM: {}\n", if drop_frame { "DROP FRAME" } else { "NON-DROP FRAME" });
     for (i, cut) in summary.cuts().enumerate() {
         let times =
-            [cut.source.start, cut.source.end, cut.record.start, cut.record.end].map(|frame| timecode.of(frame));
+            [cut.source.start, cut.source.end, cut.record.start, cut.record.end].map(|f| timecode.of(f).to_string());
         let _ = writeln!(list, "\n{:03}  AX       {channels:<4}  C        {}", i + 1, times.join(" "));
         let _ = writeln!(list, "* FROM CLIP NAME: {name}");
     }
@@ -69,9 +68,9 @@ FCM: NON-DROP FRAME
 * FROM CLIP NAME: clip.mp4
 ";
         let mut summary = sample();
-        assert_eq!(text(&summary, false).unwrap(), expected);
+        assert_eq!(text(&summary).unwrap(), expected);
         summary.sound = true;
-        assert_eq!(text(&summary, false).unwrap(), expected.replace(" V     C", " AA/V  C"));
+        assert_eq!(text(&summary).unwrap(), expected.replace(" V     C", " AA/V  C"));
     }
 
     #[test]
@@ -83,8 +82,9 @@ FCM: NON-DROP FRAME
         summary.parts[0].start_ns = 1_799 * 1_001 * SECOND / 30_000;
         summary.parts[0].duration_ns = 2 * 1_001 * SECOND / 30_000;
         summary.parts[1].start_ns = 3_600 * SECOND;
-        let times = |drop| {
-            let list = text(&summary, drop).unwrap();
+        let times = |drop: bool| {
+            let timecode = drop.then(|| "00:00:00;00".parse().unwrap());
+            let list = text(&Summary { timecode, ..summary.clone() }).unwrap();
             let times =
                 list.lines().filter_map(|line| line.split_once("  C        ").map(|(_, times)| times.to_owned()));
             (list.lines().nth(1).unwrap().to_owned(), times.collect::<Vec<_>>())
@@ -98,28 +98,38 @@ FCM: NON-DROP FRAME
     }
 
     #[test]
+    fn a_start_timecode_is_gone_on_from() {
+        let mut summary = sample();
+        summary.timecode = Some("23:59:55:10".parse().unwrap());
+        let list = text(&summary).unwrap();
+        assert!(list.contains("C        23:59:57:10 00:00:01:10 00:00:00:00 00:00:04:00\n"), "{list}");
+    }
+
+    #[test]
     fn an_empty_skim_is_a_list_of_nothing_and_a_name_stays_on_its_line() {
         let mut summary = sample();
         summary.name = "a \"b\",\r\n002  AX é 🎬".into();
-        let list = text(&summary, false).unwrap();
+        let list = text(&summary).unwrap();
         assert_eq!(list.lines().filter(|line| line.starts_with("002")).count(), 1, "{list}");
         summary.parts.clear();
-        assert_eq!(text(&summary, false).unwrap(), "TITLE: a \"b\",  002  AX é 🎬\nFCM: NON-DROP FRAME\n");
+        assert_eq!(text(&summary).unwrap(), "TITLE: a \"b\",  002  AX é 🎬\nFCM: NON-DROP FRAME\n");
     }
 
     #[test]
     fn what_has_no_timecode_has_no_list() {
         let mut summary = sample();
-        let error = text(&summary, true).unwrap_err().to_string();
+        summary.timecode = Some("00:00:00;00".parse().unwrap());
+        let error = text(&summary).unwrap_err().to_string();
         assert!(
             error.contains("clip.mp4") && error.contains("25/1 frames a second has no drop-frame timecode"),
             "{error}"
         );
+        summary.timecode = None;
         summary.duration_ns = DAY + 1;
-        let error = text(&summary, false).unwrap_err().to_string();
+        let error = text(&summary).unwrap_err().to_string();
         assert!(error.contains("longer than the 24 hours of timecode"), "{error}");
         summary.frame_rate = FrameRate { numerator: 0, denominator: 1 };
-        let error = text(&summary, false).unwrap_err().to_string();
+        let error = text(&summary).unwrap_err().to_string();
         assert!(error.contains("0/1 frames a second can't be counted"), "{error}");
     }
 }

@@ -14,6 +14,5 @@ pub mod otio;
 pub mod page;
 pub mod picture;
 mod summary;
-pub mod timecode;
 
 pub use summary::{Files, Part, Segment, Shot, Summary};

@@ -7,7 +7,8 @@ use crate::frame_rate::FrameRate;
 
 /// A timeline (`.otio`, JSON) with the parts of the skim as clips of the video, one after another: a video track, and an
 /// audio track where the video has sound. A clip carries its score and importance, in its metadata under `desumnet`
-/// and, for people, as a marker. Times are frames; milliseconds where the video has no fixed frame rate.
+/// and, for people, as a marker. Times are frames, from the video's timecode on where it has one; milliseconds where the video has
+/// no fixed frame rate.
 pub fn text(summary: &Summary) -> String {
     let timed;
     let summary = match summary.frame_rate.numerator {
@@ -39,6 +40,7 @@ fn track(summary: &Summary, kind: &str) -> Value {
         let (start_time, duration) = (time(start), time(end - start));
         json!({ "OTIO_SCHEMA": "TimeRange.1", "start_time": start_time, "duration": duration })
     };
+    let first = summary.first_frame();
     let clips = summary.cuts().map(|cut| {
         let importance = summary.importance(cut.part.span());
         let metadata = json!({ "desumnet": { "score": cut.part.score, "importance": importance } });
@@ -60,7 +62,7 @@ fn track(summary: &Summary, kind: &str) -> Value {
                 "DEFAULT_MEDIA": {
                     "OTIO_SCHEMA": "ExternalReference.1",
                     "target_url": summary.url,
-                    "available_range": range(0, summary.frame_rate.frame(summary.duration_ns)),
+                    "available_range": range(first, first + summary.frame_rate.frame(summary.duration_ns)),
                 },
             },
         })
@@ -204,6 +206,17 @@ mod tests {
         assert_eq!(start(&summary), (86_314.0, 24_000.0 / 1_001.0));
         summary.frame_rate = FrameRate { numerator: 0, denominator: 1 };
         assert_eq!(start(&summary), (3_600_002.0, 1_000.0));
+    }
+
+    #[test]
+    fn the_media_begins_at_its_timecode() {
+        let mut summary = sample();
+        summary.timecode = Some("10:00:00:00".parse().unwrap());
+        let clip = &read(&summary)["tracks"]["children"][0]["children"][0];
+        let start = |range: &Value| range["start_time"]["value"].as_f64().unwrap();
+        let media = &clip["media_references"]["DEFAULT_MEDIA"]["available_range"];
+        assert_eq!((start(media), media["duration"]["value"].as_f64()), (900_000.0, Some(250.0)));
+        assert_eq!((start(&clip["source_range"]), start(&clip["markers"][0]["marked_range"])), (900_050.0, 900_050.0));
     }
 
     #[test]

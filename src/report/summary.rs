@@ -2,9 +2,14 @@
 
 use std::ops::Range;
 
-use crate::{frame_rate::FrameRate, offline::VideoScores, summary::plan::Plan};
+use crate::{
+    frame_rate::FrameRate,
+    offline::VideoScores,
+    summary::plan::Plan,
+    timecode::{Number, Timecode},
+};
 
-/// A scored video. All times are ns since its beginning.
+/// A scored video. All times are ns since its first picture.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// Its file name, by which editors find it.
@@ -14,7 +19,11 @@ pub struct Summary {
     /// The URL of the skim, where there is one.
     pub skim_url: Option<String>,
     pub duration_ns: u64,
+    /// Time of the first picture in players.
+    pub first_ns: u64,
     pub frame_rate: FrameRate,
+    /// Of the first picture, where the file has timecode.
+    pub timecode: Option<Number>,
     /// It has sound, which the skim keeps.
     pub sound: bool,
     pub category: String,
@@ -70,8 +79,8 @@ pub struct Part {
 }
 
 impl Summary {
-    /// Of a scored video and the plan of its skim, if it has one, at normal speed. A thumbnail for each of the shots, or none at all.
-    pub fn new(scores: &VideoScores, plan: Option<&Plan>, files: Files, thumbnails: Vec<Option<Vec<u8>>>) -> Self {
+    /// Of a scored video and the plan of its skim, if it has one, at normal speed. Its shots have no thumbnails yet.
+    pub fn new(scores: &VideoScores, plan: Option<&Plan>, files: Files) -> Self {
         let mut output_start_ns = 0;
         let parts = plan.map_or(&[][..], Plan::parts).iter().map(|part| {
             let start = output_start_ns;
@@ -84,13 +93,12 @@ impl Summary {
             }
         });
         let parts: Vec<Part> = parts.collect();
-        let mut thumbnails = thumbnails.into_iter();
         let shots = scores.shots.iter().map(|shot| Shot {
             start_ns: shot.start_ns,
             duration_ns: shot.duration_ns,
             score: shot.score as f32,
             chosen: parts.iter().any(|part| shot.shared_ns(part.span().start, part.span().end) > 0),
-            thumbnail: thumbnails.next().flatten(),
+            thumbnail: None,
         });
         let segments = scores.segments.iter().map(|segment| Segment {
             start_ns: segment.start_ns,
@@ -103,7 +111,9 @@ impl Summary {
             url: files.url,
             skim_url: files.skim_url,
             duration_ns: scores.duration_ns,
+            first_ns: scores.first_ns,
             frame_rate: scores.frame_rate,
+            timecode: scores.timecode,
             sound: scores.sound,
             category: scores.category.clone(),
             confidence: scores.confidence,
@@ -139,11 +149,19 @@ impl Summary {
         self.parts.iter().map(|part| part.duration_ns).sum()
     }
 
-    /// The parts in frames, one after another without gaps. A part too short for a frame is left out.
+    /// The number of the first frame: 0 where the video has no timecode.
+    pub(super) fn first_frame(&self) -> u64 {
+        let count = self.timecode.and_then(|number| Timecode::new(self.frame_rate, number.drop).ok().zip(Some(number)));
+        count.map_or(0, |(count, number)| count.frame(number))
+    }
+
+    /// The parts in frames, counted from [`Self::first_frame`] in the video, one after another without gaps in the skim. A part too
+    /// short for a frame is left out.
     pub(super) fn cuts(&self) -> impl Iterator<Item = Cut<'_>> {
-        let mut end = 0;
+        let (mut end, first) = (0, self.first_frame());
         self.parts.iter().filter_map(move |part| {
-            let source = self.frame_rate.frame(part.span().start)..self.frame_rate.frame(part.span().end);
+            let frame = |ns| first + self.frame_rate.frame(ns);
+            let source = frame(part.span().start)..frame(part.span().end);
             let record = end..end + (source.end - source.start);
             end = record.end;
             (!source.is_empty()).then_some(Cut { part, source, record })
@@ -217,7 +235,9 @@ pub mod tests {
             url: "clip.mp4".into(),
             skim_url: Some("clip-skim.mp4".into()),
             duration_ns: 10 * SECOND,
+            first_ns: 0,
             frame_rate: FrameRate { numerator: 25, denominator: 1 },
+            timecode: None,
             sound: false,
             category: "cooking".into(),
             confidence: 0.5,

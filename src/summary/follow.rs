@@ -8,15 +8,16 @@ use super::{
 /// Lays the parts of a plan on a timeline, no further than the video has come.
 #[derive(Debug)]
 pub struct Follower {
-    plan: Plan,
+    /// At their stream times.
+    parts: Vec<Part>,
     /// The part that plays or comes next; unknown where the video has jumped.
     next: Option<usize>,
 }
 
 impl Follower {
     /// Nothing of the video has come yet.
-    pub fn new(plan: Plan) -> Self {
-        Self { plan, next: None }
+    pub fn new(plan: &Plan) -> Self {
+        Self { parts: plan.in_stream_time(), next: None }
     }
 
     /// The video may go on anywhere.
@@ -26,7 +27,7 @@ impl Follower {
 
     /// Decides the stretch from `from` to `until` of the video's own time, ns; `running` makes a running time of one.
     pub fn advance(&mut self, from: u64, until: u64, running: impl Fn(u64) -> u64, timeline: &mut Timeline) {
-        let parts = self.plan.parts();
+        let parts = &self.parts;
         let mut next = self.next.unwrap_or_else(|| parts.partition_point(|part| part.end_ns() <= from));
         while let Some(part) = parts.get(next).filter(|part| part.start_ns < until) {
             // Of a part that the video jumps into, the rest; of one that it comes to, all, whether or not a frame stands there.
@@ -44,7 +45,7 @@ impl Follower {
 
     /// The part that a time of the video's own lies in.
     pub fn part(&self, time: u64) -> Option<&Part> {
-        let parts = self.plan.parts();
+        let parts = &self.parts;
         parts.get(parts.partition_point(|part| part.end_ns() <= time)).filter(|part| part.start_ns <= time)
     }
 }
@@ -61,7 +62,7 @@ mod tests {
 
     /// Pieces after frames of 8 ns from `from` on, running times 1000 later.
     fn pieces(from: u64, until: u64) -> Vec<(u64, u64, f64)> {
-        let (mut follower, mut timeline) = (Follower::new(plan()), Timeline::default());
+        let (mut follower, mut timeline) = (Follower::new(&plan()), Timeline::default());
         timeline.begin(from + 1000, 0);
         for time in (from..until).step_by(8) {
             follower.advance(time, time + 8, |time| time + 1000, &mut timeline);
@@ -85,8 +86,15 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_where_the_first_picture_is() {
+        let follower = Follower::new(&plan().counted_from(700));
+        let starts = [709, 710, 730].map(|t| follower.part(t).map(|part| part.start_ns));
+        assert_eq!(starts, [None, Some(710), Some(730)]);
+    }
+
+    #[test]
     fn a_frame_belongs_to_the_part_that_it_starts_in() {
-        let follower = Follower::new(plan());
+        let follower = Follower::new(&plan());
         let starts = [9, 10, 29, 30, 50, 55, 60, 160, 161].map(|t| follower.part(t).map(|part| part.start_ns));
         assert_eq!(starts, [None, Some(10), Some(10), Some(30), None, Some(55), None, Some(61), None]);
     }

@@ -1,6 +1,6 @@
 //! The plan: which parts of a video play, in which order and how fast, and the file that carries it.
 //!
-//! A plan file is one JSON document, times in nanoseconds of the video's own time:
+//! A plan file is one JSON document, times in nanoseconds since the video's first picture:
 //!
 //! ```json
 //! {
@@ -19,6 +19,9 @@
 //! | `score` | how much the part matters, on the scale of whatever chose it |
 //! | `speed` | how many times faster than the video it plays, at least 1; 1 where it is left out |
 //!
+//! `first_ns`, beside `parts`, is the stream time of the first picture, ns, for whoever follows the plan in a pipeline: a transport
+//! stream begins up to a second before its first picture. 0 where it is left out. Files are cut by the first picture that they have.
+//!
 //! Parts are in the order of time and share none of it; they may touch. Other fields are an error, so that a slip of the pen
 //! is not a silent change.
 
@@ -34,7 +37,7 @@ const VERSION: u32 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Part {
-    /// In the video, ns.
+    /// Since the first picture, ns.
     pub start_ns: u64,
     /// In the video, ns; over 0.
     pub duration_ns: u64,
@@ -108,7 +111,13 @@ pub struct PlanFileError {
 pub struct Plan {
     format: &'static str,
     version: u32,
+    #[serde(skip_serializing_if = "is_beginning")]
+    first_ns: u64,
     parts: Vec<Part>,
+}
+
+fn is_beginning(first_ns: &u64) -> bool {
+    *first_ns == 0
 }
 
 /// What tells whether the rest can be read.
@@ -125,6 +134,8 @@ struct Document {
     _format: String,
     #[serde(rename = "version")]
     _version: u32,
+    #[serde(default)]
+    first_ns: u64,
     parts: Vec<Part>,
 }
 
@@ -159,7 +170,7 @@ impl Plan {
                 }
             }
         }
-        Ok(Self { format: FORMAT, version: VERSION, parts })
+        Ok(Self { format: FORMAT, version: VERSION, first_ns: 0, parts })
     }
 
     /// The plan in a JSON document.
@@ -174,7 +185,11 @@ impl Plan {
         if head.version != VERSION {
             return Err(PlanError::Version(head.version));
         }
-        Self::new(serde_json::from_str::<Document>(text)?.parts)
+        let document: Document = serde_json::from_str(text)?;
+        let plan = Self::new(document.parts)?.counted_from(document.first_ns);
+        let last = plan.parts.len() - 1;
+        plan.parts[last].end_ns().checked_add(plan.first_ns).ok_or(PlanError::TooLate(last))?;
+        Ok(plan)
     }
 
     /// The plan in a file. `report::document` writes one.
@@ -189,6 +204,17 @@ impl Plan {
     /// At least one, in the order of time.
     pub fn parts(&self) -> &[Part] {
         &self.parts
+    }
+
+    /// The plan of a video whose first picture has this stream time, ns.
+    #[must_use]
+    pub fn counted_from(self, first_ns: u64) -> Self {
+        Self { first_ns, ..self }
+    }
+
+    /// The parts at their stream times.
+    pub fn in_stream_time(&self) -> Vec<Part> {
+        self.parts.iter().map(|part| Part { start_ns: part.start_ns.saturating_add(self.first_ns), ..*part }).collect()
     }
 
     /// How long it plays, ns.
@@ -228,6 +254,14 @@ mod tests {
         assert_eq!(serde_json::to_value(&plan).unwrap(), json);
         assert_eq!(Plan::parse(&json.to_string()).unwrap(), plan);
         assert_eq!(plan.played_ns(), 6);
+        // Of a transport stream.
+        let plan = plan.counted_from(700);
+        let json = serde_json::to_value(&plan).unwrap();
+        assert_eq!((&json["first_ns"], &json["parts"][0]["start_ns"]), (&700.into(), &2.into()));
+        assert_eq!(Plan::parse(&json.to_string()).unwrap(), plan);
+        assert_eq!(plan.in_stream_time().iter().map(|part| part.start_ns).collect::<Vec<_>>(), [702, 706]);
+        let late = json.to_string().replace("700", &u64::MAX.to_string());
+        assert!(error(&late).starts_with("part 1 ends after the last moment"));
     }
 
     #[test]

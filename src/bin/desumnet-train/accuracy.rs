@@ -14,6 +14,7 @@ use gstdesumnet::{
         accuracy::{Accuracy, Tally},
         settings::positive,
     },
+    whole_file,
 };
 
 use serde::Serialize;
@@ -98,7 +99,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let found = tally.unwrap_or_else(|| Tally::new(&[])).accuracy();
     if let Some(path) = &args.confusion {
         let picture = confusion::svg(&categories, &found.confusion)?;
-        std::fs::write(path, picture).map_err(|e| {
+        whole_file::write(path, picture.as_bytes()).map_err(|e| {
             format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
         })?;
     }

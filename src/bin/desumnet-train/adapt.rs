@@ -12,6 +12,7 @@ use gstdesumnet::{
         settings::positive,
         trainer::Start,
     },
+    whole_file,
 };
 
 use crate::{
@@ -124,12 +125,9 @@ fn judge(args: &Args, web: &mut Dataset) -> Result<Vec<Judged>, Box<dyn Error>> 
     let judged = refine(&network, web, args.threshold, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     if let Some(path) = &args.report {
-        let write = || {
-            let mut file = csv::Writer::from_path(path)?;
-            judged.iter().try_for_each(|segment| file.serialize(segment))?;
-            file.flush().map_err(csv::Error::from)
-        };
-        write().map_err(|e| {
+        let mut table = csv::Writer::from_writer(Vec::new());
+        judged.iter().try_for_each(|segment| table.serialize(segment))?;
+        whole_file::write(path, &table.into_inner()?).map_err(|e| {
             format!("{} can't be written: {e}; check the folder and the free disk space", path.display())
         })?;
     }

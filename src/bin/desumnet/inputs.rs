@@ -1,16 +1,23 @@
 //! Several videos in one call: files, folders and URIs, one after the other.
 
 use std::{
+    collections::HashSet,
     error::Error,
+    ffi::{OsStr, OsString},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
 
 use clap::ValueEnum;
+use gstdesumnet::decode::local_path;
+use serde::Serialize;
+
+use crate::tell::{print, say};
 
 /// What a folder's files must end in to count as videos.
-const VIDEOS: [&str; 18] = [
-    "3gp", "asf", "avi", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "ogv", "ts", "vob",
-    "webm", "wmv",
+const VIDEOS: [&str; 24] = [
+    "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "m2t", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpe", "mpeg",
+    "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv",
 ];
 
 /// How results are told on standard output.
@@ -26,66 +33,221 @@ pub enum StdoutFormat {
 pub struct Inputs {
     /// Files, URIs, or folders, of which all videos are taken
     #[arg(required = true, value_name = "VIDEO")]
-    videos: Vec<String>,
+    videos: Vec<OsString>,
     /// How results are told on standard output
     #[arg(long, value_enum, default_value_t = StdoutFormat::Human)]
     pub stdout_format: StdoutFormat,
 }
 
+/// A video of the call.
+pub struct Video {
+    /// The path as given, or a URI. A path that is not UTF-8 is a URI here: JSON and GStreamer could not tell it otherwise.
+    pub name: String,
+    /// What its results are called after. No other video of the call has the same, whatever its case.
+    pub stem: OsString,
+}
+
+/// What came of a video.
+pub struct Done<T> {
+    /// Told as JSON.
+    pub document: T,
+    /// Told to people.
+    pub text: String,
+    /// What could not be made beside it.
+    pub failed: Vec<String>,
+}
+
+/// A document with what went wrong beside it.
+#[derive(Serialize)]
+struct Line<'a, T> {
+    #[serde(flatten)]
+    document: &'a T,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
 impl Inputs {
-    /// Every video, and whether there may be several.
-    pub fn videos(&self) -> Result<(Vec<String>, bool), Box<dyn Error>> {
-        let mut videos = Vec::new();
+    /// Every video once, and whether there may be several.
+    pub fn videos(&self) -> Result<(Vec<Video>, bool), Box<dyn Error>> {
+        let (mut names, mut seen) = (Vec::new(), HashSet::new());
         for video in &self.videos {
-            if !Path::new(video).is_dir() {
-                videos.push(video.clone());
-                continue;
+            let path = Path::new(video);
+            let paths = if path.is_dir() { in_folder(path)? } else { vec![path.into()] };
+            for path in paths {
+                let name = name_of(path)?;
+                if seen.insert(place(&name)) {
+                    names.push(name);
+                }
             }
-            let before = videos.len();
-            let entries = std::fs::read_dir(video).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-            let entries = entries.map_err(|e| format!("{video} can't be read: {e}; check its permissions"))?;
-            let paths = entries.into_iter().map(|entry| entry.path());
-            let known = |path: &PathBuf| {
-                let extension = path.extension().unwrap_or_default();
-                VIDEOS.iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
-            };
-            videos.extend(paths.filter(known).map(|path| path.to_string_lossy().into_owned()));
-            if videos.len() == before {
-                return Err(format!("{video} holds no videos: give files by name").into());
-            }
-            videos[before..].sort();
         }
-        let several = videos.len() > 1 || self.videos.iter().any(|video| Path::new(video).is_dir());
-        Ok((videos, several))
+        let several = names.len() > 1 || self.videos.iter().any(|video| Path::new(video).is_dir());
+        let stems = apart(names.iter().map(|name| stem(name)).collect());
+        let videos = names.into_iter().zip(stems).map(|(name, stem)| Video { name, stem });
+        Ok((videos.collect(), several))
     }
 
-    /// Does the same with each video. One that fails is told and does not stop the others; the call fails in the end.
-    pub fn each(&self, mut work: impl FnMut(&str, bool) -> Result<(), Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
-        let (videos, several) = self.videos()?;
-        let mut failed = Vec::new();
-        for video in &videos {
-            match work(video, several) {
-                Ok(()) => {}
-                Err(error) if several => {
-                    eprintln!("desumnet: {error}");
-                    if self.stdout_format == StdoutFormat::Json {
-                        println!("{}", serde_json::json!({ "video": video, "error": error.to_string() }));
-                    }
-                    failed.push(video.as_str());
+    /// Does the same with each video and tells what came of it. One that fails is told and does not stop the others; the call
+    /// fails in the end.
+    pub fn each<T: Serialize>(
+        &self,
+        videos: &[Video],
+        mut work: impl FnMut(&Video) -> Result<Done<T>, Box<dyn Error>>,
+    ) -> Result<(), Box<dyn Error>> {
+        let json = self.stdout_format == StdoutFormat::Json;
+        let mut failed: Vec<(&str, String)> = Vec::new();
+        for video in videos {
+            let name = video.name.as_str();
+            let done = catch_unwind(AssertUnwindSafe(|| work(video))).unwrap_or_else(|panic| Err(bug(name, &*panic)));
+            let error = match &done {
+                Ok(done) => (!done.failed.is_empty()).then(|| done.failed.join("; ")),
+                Err(error) => Some(error.to_string()),
+            };
+            match &done {
+                Ok(Done { document, .. }) if json => {
+                    print(&(serde_json::to_string(&Line { document, error: error.clone() })? + "\n"))?;
                 }
-                Err(error) => return Err(error),
+                Ok(Done { text, .. }) => print(text)?,
+                Err(error) if json => {
+                    print(&format!("{}\n", serde_json::json!({ "video": name, "error": error.to_string() })))?;
+                }
+                Err(_) => {}
+            }
+            if let Some(error) = error {
+                if videos.len() > 1 {
+                    say(format_args!("desumnet: {error}"));
+                }
+                failed.push((name, error));
             }
         }
         match failed.len() {
             0 => Ok(()),
-            count => Err(format!("{count} of {} videos failed: {}", videos.len(), failed.join(", ")).into()),
+            1 if videos.len() == 1 => Err(failed.remove(0).1.into()),
+            count => {
+                let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
+                Err(format!("{count} of {} videos failed: {}", videos.len(), names.join(", ")).into())
+            }
         }
     }
 }
 
-/// The video's name without folder and ending; of a URI, what its path ends in.
-pub fn stem(video: &str) -> String {
-    let path = video.split(['?', '#']).next().filter(|_| video.contains("://")).unwrap_or(video);
-    let stem = Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    stem.unwrap_or_else(|| "video".into())
+/// The videos of a folder, by name. Hidden files are none: a Mac leaves `._A.MP4` beside `A.MP4`.
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
+    let entries = entries.map_err(|e| format!("{} can't be read: {e}; check its permissions", folder.display()))?;
+    let known = |path: &PathBuf| {
+        let extension = path.extension().unwrap_or_default();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden && VIDEOS.iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
+    };
+    let mut videos: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(known).collect();
+    videos.sort();
+    if videos.is_empty() {
+        let folder = folder.display();
+        return Err(
+            format!("{folder} holds no videos: give files by name, or folders that hold some themselves").into()
+        );
+    }
+    Ok(videos)
+}
+
+/// A path as it is, or as a URI where it is not UTF-8.
+fn name_of(path: PathBuf) -> Result<String, Box<dyn Error>> {
+    path.into_os_string().into_string().or_else(|path| {
+        let uri = std::path::absolute(&path).ok().and_then(|path| glib::filename_to_uri(path, None).ok());
+        let name = path.to_string_lossy();
+        uri.map(String::from).ok_or_else(|| format!("{name} can't be told as a URI: rename it").into())
+    })
+}
+
+/// What two names of the same file have in common.
+fn place(video: &str) -> PathBuf {
+    let path = local_path(video).unwrap_or_else(|| video.into());
+    let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    let folder = folder.and_then(|folder| folder.canonicalize().ok());
+    folder.zip(path.file_name()).map(|(folder, name)| folder.join(name)).unwrap_or(path)
+}
+
+/// A video's name without folder and ending; of a URI, what its path ends in.
+fn stem(video: &str) -> OsString {
+    let path = local_path(video).unwrap_or_else(|| video.split(['?', '#']).next().unwrap_or(video).into());
+    path.file_stem().unwrap_or(OsStr::new("video")).into()
+}
+
+/// Numbers the later ones of equal names: `clip`, `clip-2`. Names that differ in case only are equal, as they are on some disks.
+fn apart(stems: Vec<OsString>) -> Vec<OsString> {
+    let key = |stem: &OsStr| stem.to_string_lossy().to_lowercase();
+    let mut taken: HashSet<String> = stems.iter().map(|stem| key(stem)).collect();
+    let mut first = taken.clone();
+    let one = |stem: OsString| {
+        if first.remove(&key(&stem)) {
+            return stem;
+        }
+        let numbered = (2..).map(|number| {
+            let mut numbered = stem.clone();
+            numbered.push(format!("-{number}"));
+            numbered
+        });
+        let mut free = numbered.filter(|numbered| taken.insert(key(numbered)));
+        free.next().expect("there is always a higher number")
+    };
+    stems.into_iter().map(one).collect()
+}
+
+/// A panic as an error, so that it ends one video and not all.
+fn bug(video: &str, panic: &(dyn std::any::Any + Send)) -> Box<dyn Error> {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+    format!("{video}: {}; this is a bug in desumnet, please report it", message.unwrap_or("a panic")).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_names_are_numbered_and_numbers_taken_by_others_left_out() {
+        let apart = |stems: &[&str]| apart(stems.iter().map(OsString::from).collect());
+        assert_eq!(
+            apart(&["clip", "other", "clip", "Clip", "clip-2"]),
+            ["clip", "other", "clip-3", "Clip-4", "clip-2"]
+        );
+        assert_eq!(apart(&["a-2", "a", "a", "a-2"]), ["a-2", "a", "a-3", "a-2-2"]);
+    }
+
+    #[test]
+    fn results_are_called_after_the_file() {
+        let stems = ["dir/clip.v2.mp4", "file:///a%20b/%E9t.mov", "https://host/x/y.mp4?token=1#t", "rtsp://host"];
+        let latin = std::os::unix::ffi::OsStringExt::from_vec(b"\xe9t".to_vec());
+        assert_eq!(stems.map(stem), [OsString::from("clip.v2"), latin, "y".into(), "host".into()]);
+    }
+
+    #[test]
+    fn a_panic_ends_one_video_and_not_all() {
+        let videos = ["a", "b"].map(|name| Video { name: name.into(), stem: name.into() });
+        let inputs = Inputs { videos: Vec::new(), stdout_format: StdoutFormat::Human };
+        let mut seen = Vec::new();
+        let failed = inputs.each(&videos, |video| {
+            seen.push(video.name.clone());
+            assert_ne!(video.name, "a", "of no use");
+            Ok(Done { document: (), text: String::new(), failed: Vec::new() })
+        });
+        assert_eq!(
+            (seen, failed.unwrap_err().to_string()),
+            (vec!["a".into(), "b".into()], "1 of 2 videos failed: a".into())
+        );
+        let told = bug("a", &"out of range").to_string();
+        assert_eq!(told, "a: out of range; this is a bug in desumnet, please report it");
+    }
+
+    #[test]
+    fn two_spellings_of_a_path_are_one_video() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.mp4"), "").unwrap();
+        let path = folder.path().display();
+        let videos =
+            [format!("{path}/a.mp4"), format!("{path}/./a.mp4"), format!("file://{path}/a.mp4"), format!("{path}")];
+        let inputs = Inputs { videos: videos.map(OsString::from).into(), stdout_format: StdoutFormat::Human };
+        let (found, several) = inputs.videos().unwrap();
+        assert_eq!(found.iter().map(|video| video.name.clone()).collect::<Vec<_>>(), [format!("{path}/a.mp4")]);
+        assert!(several);
+    }
 }

@@ -22,10 +22,19 @@ pub fn ratio(text: &str) -> Result<f64, String> {
     in_range.ok_or_else(|| "write a share over 0 and up to 1, such as 15% or 0.15".into())
 }
 
+/// In ns: the longest length that they tell where it is longer.
+pub fn ns(length: Duration) -> u64 {
+    length.as_nanos().try_into().unwrap_or(u64::MAX)
+}
+
 /// What a plan may take, ns, for a file that is no longer than asked, ns: frames are not cut, so it may come out longer by one.
 pub fn room(asked: u64, scores: &VideoScores) -> u64 {
     let rate = scores.frame_rate;
-    let frame = 1_000_000_000 * u64::from(rate.denominator) / u64::from(rate.numerator.max(1));
+    let frame = match rate.numerator {
+        // Without a fixed rate, the mean of the segment whose frames last longest.
+        0 => scores.segments.iter().map(|s| s.duration_ns / s.frame_scores.len().max(1) as u64).max().unwrap_or(0),
+        frames => 1_000_000_000 * u64::from(rate.denominator) / u64::from(frames),
+    };
     asked.saturating_sub(frame.min(asked / 2))
 }
 
@@ -40,6 +49,7 @@ mod tests {
         assert!(length("0s").unwrap_err().contains("keeps nothing"));
         assert!(["", "-1", "soon", "1e30"].iter().all(|text| length(text).unwrap_err().contains("such as 60s")));
         assert_eq!(["15%", "0.15", "100 %", "1"].map(|text| ratio(text).unwrap()), [0.15, 0.15, 1.0, 1.0]);
+        assert_eq!([length("90"), length("1e12")].map(|length| ns(length.unwrap())), [90_000_000_000, u64::MAX]);
         assert!(["0", "0%", "101%", "1.5", "-1", "x"].iter().all(|text| ratio(text).is_err()));
     }
 }

@@ -3,10 +3,12 @@
 mod inputs;
 mod length;
 mod reports;
+mod results;
 mod score;
 mod scoring;
 mod skim;
 mod summarise;
+mod tell;
 mod timelapse;
 #[cfg(feature = "watch")]
 mod watch;
@@ -65,7 +67,7 @@ fn main() -> ExitCode {
     match run(&Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("desumnet: {error}");
+            tell::say(format_args!("desumnet: {error}"));
             ExitCode::FAILURE
         }
     }

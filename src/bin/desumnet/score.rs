@@ -2,6 +2,7 @@
 
 use std::{
     error::Error,
+    fmt::Write,
     path::{Path, PathBuf},
 };
 
@@ -12,8 +13,9 @@ use clap::{
 use gstdesumnet::{offline::VideoScores, report::document};
 
 use crate::{
-    inputs::{Inputs, StdoutFormat, stem},
-    reports::{Kind, Reports},
+    inputs::{Done, Inputs, StdoutFormat, Video},
+    reports::{Kind, Reports, paths},
+    results::{self, with_ending},
     scoring::Cached,
 };
 
@@ -38,38 +40,47 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.inputs.each(|video, several| {
-        let scores = args.scoring.scores(video)?;
-        if !args.report.is_empty() {
-            let reports = Reports { kinds: &args.report, scores: &scores, plan: None, skim: None };
-            reports.write(&PathBuf::from(stem(video)))?;
+    let (videos, several) = args.inputs.videos()?;
+    let file = args.json.as_deref().filter(|path| *path != Path::new("-"));
+    if let Some(path) = file.filter(|_| several) {
+        results::folder(path, path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")))?;
+    }
+    let in_folder = file.is_some_and(Path::is_dir);
+    let document = |video: &Video| {
+        let name = with_ending(Path::new(&video.stem), "json");
+        file.map(|path| if in_folder { path.join(name) } else { path.into() })
+    };
+    let written = |video: &Video| -> Vec<PathBuf> {
+        document(video).into_iter().chain(paths(&args.report, Path::new(&video.stem))).collect()
+    };
+    results::settle(&videos, &videos.iter().flat_map(written).collect::<Vec<_>>())?;
+    args.inputs.each(&videos, |video| {
+        let scores = args.scoring.scores(&video.name)?;
+        let reports = Reports { kinds: &args.report, scores: &scores, plan: None, skim: None };
+        let mut failed = reports.write(Path::new(&video.stem));
+        let mut text = String::new();
+        match (document(video), &args.json) {
+            (Some(path), _) => failed.extend(document::write(&path, &scores).err().map(|e| e.to_string())),
+            (None, None) => text = table(&scores)?,
+            // Of both ways to have it on standard output, a document a line is the stricter one.
+            (None, Some(_)) if args.inputs.stdout_format == StdoutFormat::Json => {}
+            (None, Some(_)) => text = serde_json::to_string_pretty(&scores)? + "\n",
         }
-        match &args.json {
-            None => print(&scores, args.inputs.stdout_format)?,
-            Some(path) => document::write(&place(path, video, several)?, &scores)?,
-        }
-        Ok(())
+        Ok(Done { document: scores, text, failed })
     })
 }
 
-fn place(path: &Path, video: &str, several: bool) -> Result<PathBuf, Box<dyn Error>> {
-    if path == Path::new("-") || !(several || path.is_dir()) {
-        return Ok(path.into());
-    }
-    std::fs::create_dir_all(path).map_err(|e| format!("{} can't be made: {e}; give a folder", path.display()))?;
-    Ok(path.join(stem(video) + ".json"))
-}
-
-fn print(scores: &VideoScores, format: StdoutFormat) -> Result<(), serde_json::Error> {
-    if format == StdoutFormat::Json {
-        println!("{}", serde_json::to_string(scores)?);
-        return Ok(());
-    }
-    println!("{}: {} (probability {:.2})", scores.video, scores.category, scores.confidence);
-    println!("{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence");
+/// For people.
+fn table(scores: &VideoScores) -> Result<String, std::fmt::Error> {
+    let mut table = format!("{}: {} (probability {:.2})\n", scores.video, scores.category, scores.confidence);
+    writeln!(table, "{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence")?;
     for s in &scores.segments {
         let start = s.start_ns as f64 / 1e9;
-        println!("{:>8} {start:>9.2} {:>11.3e} {:>11.3} {:>11.3}", s.index, s.score, s.importance, s.confidence);
+        writeln!(
+            table,
+            "{:>8} {start:>9.2} {:>11.3e} {:>11.3} {:>11.3}",
+            s.index, s.score, s.importance, s.confidence
+        )?;
     }
-    Ok(())
+    Ok(table)
 }

@@ -1,13 +1,11 @@
 //! Scores of a video: the settings that all verbs share, progress, and the cache.
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::{error::Error, path::PathBuf};
 
 #[cfg(feature = "watch")]
 use gstdesumnet::engine::{Category, Engine};
 use gstdesumnet::{
+    decode::local_path,
     importance::{Aggregation, Form},
     models,
     network::{Device, Precision},
@@ -17,6 +15,8 @@ use gstdesumnet::{
     segmenter::Stride,
 };
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
+
+use crate::tell::say;
 
 #[derive(clap::Args)]
 pub struct Scoring {
@@ -99,12 +99,12 @@ impl Cached {
     /// The video's scores, from the cache where they are there.
     pub fn scores(&self, video: &str) -> Result<VideoScores, Box<dyn Error>> {
         let options = self.scoring.options()?;
-        let path = Path::new(video);
         // What can't be read through for a key is scored all the same, or says why it can't be.
-        let key = (!self.no_cache && path.is_file()).then(|| Key::new(path, &options).ok()).flatten();
+        let file = local_path(video).filter(|path| !self.no_cache && path.is_file());
+        let key = file.and_then(|path| Key::new(&path, &options).ok());
         let cache = ScoreCache::of_user();
         if let Some(scores) = key.as_ref().and_then(|key| cache.load(key, video, &options.model)) {
-            eprintln!("{video}: scored before (--no-cache scores it anew)");
+            say(format_args!("{video}: scored before (--no-cache scores it anew)"));
             return Ok(scores);
         }
         let bar = bar();
@@ -119,9 +119,9 @@ impl Cached {
         })?;
         bar.finish_and_clear();
         if let Some(Err(error)) = key.map(|key| cache.store(&key, &scores)) {
-            eprintln!(
+            say(format_args!(
                 "{video}: the scores can't be kept for the next time: {error}; check XDG_CACHE_HOME and the free disk space"
-            );
+            ));
         }
         Ok(scores)
     }

@@ -18,10 +18,11 @@ use gstdesumnet::{
 
 use crate::{
     inputs::Inputs,
-    length::{length, ratio, room},
-    reports::{Kind, Reports},
+    length::{length, ns, ratio, room},
+    reports::Kind,
     scoring::Cached,
     summarise::{How, Output},
+    tell::say,
 };
 
 /// How shots are chosen.
@@ -73,22 +74,18 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let choose = |scores: &VideoScores| args.plan(scores);
     let how = How { sound: !args.no_sound, copy: args.copy };
-    args.output.of_each("skim", &args.inputs, &args.scoring, how, choose, |made| {
-        let Some(scores) = made.scores.as_ref().filter(|_| !args.report.is_empty()) else { return Ok(()) };
-        let reports = Reports { kinds: &args.report, scores, plan: Some(&made.plan), skim: Some(&made.output) };
-        reports.write(&made.output)
-    })
+    args.output.of_each("skim", &args.inputs, &args.scoring, how, choose, &args.report)
 }
 
 impl Args {
     fn plan(&self, scores: &VideoScores) -> Result<Plan, Box<dyn Error>> {
         let asked = match (self.length, self.ratio) {
-            (Some(length), _) => length.as_nanos() as u64,
+            (Some(length), _) => ns(length),
             (None, ratio) => (scores.duration_ns as f64 * ratio.unwrap_or(1.0)) as u64,
         };
         let whole = asked >= scores.duration_ns;
         if whole {
-            eprintln!("{} is no longer than that: all of it is taken", scores.video);
+            say(format_args!("{} is no longer than that: all of it is taken", scores.video));
         }
         let room = if whole { asked } else { room(asked, scores) };
         let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;
@@ -96,7 +93,7 @@ impl Args {
             Some(grid) => score_shots(&grid.fit(&scores.shots), &scores.scored()),
             None => scores.shots.clone(),
         };
-        let shots = at_least(shots, self.min_clip.as_nanos() as u64);
+        let shots = at_least(shots, ns(self.min_clip));
         let alike;
         let choice = match self.choose {
             Choose::Greedy => Choice::Greedy,

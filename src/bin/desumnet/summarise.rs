@@ -1,9 +1,6 @@
 //! What `skim` and `timelapse` share: from a plan to a file, and what is told of it.
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     cut::{Container, Job, copy::Grid, cut},
@@ -14,7 +11,9 @@ use gstdesumnet::{
 use serde_json::json;
 
 use crate::{
-    inputs::{Inputs, StdoutFormat, stem},
+    inputs::{Done, Inputs, Video},
+    reports::{Kind, Reports, paths},
+    results,
     scoring::{Cached, MS, bar},
 };
 
@@ -43,17 +42,17 @@ pub struct How {
     pub copy: bool,
 }
 
-/// A video on its way to its summary.
-pub struct Summarised {
-    pub output: PathBuf,
-    pub plan: Plan,
+/// A video's summary.
+struct Summarised {
+    output: PathBuf,
+    plan: Plan,
     /// None where a plan was given.
-    pub scores: Option<VideoScores>,
+    scores: Option<VideoScores>,
 }
 
 impl Output {
     /// Makes a summary of each video by its plan, which `choose` makes of its scores, and tells about it. `verb` names outputs in
-    /// a folder. `then` follows when the file is there.
+    /// a folder. `reports` are written beside them.
     pub fn of_each(
         &self,
         verb: &str,
@@ -61,75 +60,91 @@ impl Output {
         scoring: &Cached,
         how: How,
         choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
-        then: impl Fn(&Summarised) -> Result<(), Box<dyn Error>>,
+        reports: &[Kind],
     ) -> Result<(), Box<dyn Error>> {
-        inputs.each(|video, several| {
-            if several && (self.plan.is_some() || self.save_plan.is_some()) {
-                return Err("a plan is of one video: give a single one with --plan or --save-plan".into());
-            }
-            let output = self.place(verb, video, several)?;
+        let (videos, several) = inputs.videos()?;
+        if several && (self.plan.is_some() || self.save_plan.is_some()) {
+            return Err("a plan is of one video: give a single one with --plan or --save-plan".into());
+        }
+        if several {
+            results::folder(&self.output, Container::of(&self.output).is_ok())?;
+        }
+        let in_folder = self.output.is_dir();
+        let place = |video: &Video| {
+            let mut name = video.stem.clone();
+            name.push(format!("-{verb}.mp4"));
+            if in_folder { self.output.join(name) } else { self.output.clone() }
+        };
+        let mut written: Vec<PathBuf> = self.save_plan.iter().cloned().collect();
+        for output in videos.iter().map(place) {
             // What can't be written is found out before an hour of scoring.
             Container::of(&output)?;
-            if same_file(&output, video) {
-                return Err(format!("{video} is both the input and the output: give another --output").into());
-            }
-            let (plan, scores) = match &self.plan {
-                Some(path) if how.copy => (Grid::of(video)?.fit_plan(&Plan::read(path)?)?, None),
-                Some(path) => (Plan::read(path)?, None),
-                None => {
-                    let scores = scoring.scores(video)?;
-                    (choose(&scores).map_err(|e| format!("{video}: {e}"))?, Some(scores))
-                }
-            };
-            if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
-                return Err("what is copied can't play faster: leave --copy out, or the plan's speeds".into());
-            }
+            written.extend(paths(reports, &output.with_extension("")));
+            written.push(output);
+        }
+        results::settle(&videos, &written)?;
+        inputs.each(&videos, |video| {
+            let made = self.summarise(&video.name, place(video), scoring, how, &choose)?;
+            let mut failed = Vec::new();
             if let Some(path) = &self.save_plan {
-                document::write(path, &plan)?;
+                failed.extend(document::write(path, &made.plan).err().map(|e| e.to_string()));
             }
             let bar = bar();
             bar.set_prefix("cutting");
-            bar.set_length(plan.played_ns() / MS);
-            let job = Job { video, plan: &plan, output: &output, sound: how.sound, copy: how.copy };
+            bar.set_length(made.plan.played_ns() / MS);
+            let (output, plan) = (made.output.as_path(), &made.plan);
+            let job = Job { video: &video.name, plan, output, sound: how.sound, copy: how.copy };
             cut(&job, |position| bar.set_position(position / MS))?;
             bar.finish_and_clear();
-            let made = Summarised { output, plan, scores };
-            then(&made)?;
-            made.tell(video, inputs.stdout_format);
-            Ok(())
+            if let Some(scores) = &made.scores {
+                let reports = Reports { kinds: reports, scores, plan: Some(plan), skim: Some(output) };
+                failed.extend(reports.write(&output.with_extension("")));
+            }
+            Ok(Done { document: made.document(&video.name), text: made.text(), failed })
         })
     }
 
-    fn place(&self, verb: &str, video: &str, several: bool) -> Result<PathBuf, Box<dyn Error>> {
-        if !(several || self.output.is_dir()) {
-            return Ok(self.output.clone());
+    /// The video's plan: all but the file.
+    fn summarise(
+        &self,
+        video: &str,
+        output: PathBuf,
+        scoring: &Cached,
+        how: How,
+        choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
+    ) -> Result<Summarised, Box<dyn Error>> {
+        let (plan, scores) = match &self.plan {
+            Some(path) if how.copy => (Grid::of(video)?.fit_plan(&Plan::read(path)?)?, None),
+            Some(path) => (Plan::read(path)?, None),
+            None => {
+                let scores = scoring.scores(video)?;
+                let plan = choose(&scores).map_err(|e| format!("{video}: {e}"))?;
+                (plan.counted_from(scores.first_ns), Some(scores))
+            }
+        };
+        if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
+            return Err("what is copied can't play faster: leave --copy out, or the plan's speeds".into());
         }
-        let unmade = |e| format!("{} can't be made: {e}; of several videos, give a folder", self.output.display());
-        std::fs::create_dir_all(&self.output).map_err(unmade)?;
-        Ok(self.output.join(format!("{}-{verb}.mp4", stem(video))))
+        Ok(Summarised { output, plan, scores })
     }
 }
 
-fn same_file(output: &Path, video: &str) -> bool {
-    let canonical = |path: &Path| path.canonicalize().ok();
-    canonical(output).is_some_and(|output| canonical(Path::new(video)) == Some(output))
-}
-
 impl Summarised {
-    fn tell(&self, video: &str, format: StdoutFormat) {
-        let (output, parts, played) = (self.output.display().to_string(), self.plan.parts(), self.plan.played_ns());
-        let duration = self.scores.as_ref().map(|scores| scores.duration_ns);
-        if format == StdoutFormat::Json {
-            let category = self.scores.as_ref().map(|scores| &scores.category);
-            let confidence = self.scores.as_ref().map(|scores| scores.confidence);
-            let document = json!({
-                "video": video, "output": output, "duration_ns": duration, "output_duration_ns": played,
-                "category": category, "confidence": confidence, "parts": parts,
-            });
-            println!("{document}");
-            return;
-        }
-        let share = duration.map_or(String::new(), |whole| {
+    fn document(&self, video: &str) -> serde_json::Value {
+        let category = self.scores.as_ref().map(|scores| &scores.category);
+        let confidence = self.scores.as_ref().map(|scores| scores.confidence);
+        json!({
+            "video": video, "output": self.output.to_string_lossy(),
+            "duration_ns": self.scores.as_ref().map(|scores| scores.duration_ns),
+            "output_duration_ns": self.plan.played_ns(),
+            "category": category, "confidence": confidence, "parts": self.plan.parts(),
+        })
+    }
+
+    fn text(&self) -> String {
+        let (output, parts, played) = (self.output.display(), self.plan.parts(), self.plan.played_ns());
+        let share = self.scores.as_ref().map_or(String::new(), |scores| {
+            let whole = scores.duration_ns;
             format!(" of {} ({:.0} %)", clock(whole), 100.0 * played as f64 / whole.max(1) as f64)
         });
         let likely = self.scores.as_ref().filter(|scores| scores.confidence >= LIKELY);
@@ -139,7 +154,7 @@ impl Summarised {
             1 => "1 part".into(),
             count => format!("{count} parts"),
         };
-        println!("{output}: {}{share}, {count}{category}", clock(played));
+        format!("{output}: {}{share}, {count}{category}\n", clock(played))
     }
 }
 

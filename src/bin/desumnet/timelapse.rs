@@ -13,7 +13,7 @@ use gstdesumnet::{
 
 use crate::{
     inputs::Inputs,
-    length::{length, room},
+    length::{length, ns, room},
     scoring::Cached,
     summarise::{How, Output},
 };
@@ -72,7 +72,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         &args.scoring,
         How { sound: args.audio == Audio::Scale, copy: false },
         |scores| args.plan(scores),
-        |_| Ok(()),
+        &[],
     )
 }
 
@@ -85,7 +85,7 @@ impl Args {
                 return Err("the paper's formula has a length of its own: leave --speed and --length out".into());
             }
             (_, Some(speed), _) => Target::Speed(speed),
-            (_, None, Some(length)) => Target::Length(room(length.as_nanos() as u64, scores)),
+            (_, None, Some(length)) => Target::Length(room(ns(length), scores)),
             (_, None, None) => return Err("how fast? give --speed 8, or --length 30s".into()),
         };
         Ok(by_score(&segments, target, self.min_speed, self.max_speed.unwrap_or(f64::INFINITY))?)

@@ -221,7 +221,7 @@ impl Settings {
     /// [`SettingsError`]: the plan can't be read, or settings contradict each other.
     pub fn decider(&self) -> Result<Decider, SettingsError> {
         if let Some(plan) = &self.plan {
-            return Ok(Decider::Plan(Follower::new(Plan::read(plan)?)));
+            return Ok(Decider::Plan(Follower::new(&Plan::read(plan)?)));
         }
         let (speed, min, max) = (self.speed, self.min_speed, self.max_speed);
         match self.mode {

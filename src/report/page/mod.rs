@@ -82,6 +82,7 @@ fn values(summary: &Summary) -> Value {
         category => &summary.category,
         confidence => format!("{:.0}", 100.0 * summary.confidence),
         duration => seconds(summary.duration_ns),
+        first => seconds(summary.first_ns),
         length => clock(summary.duration_ns),
         skim_length => clock(summary.skim_ns()),
         skim_percent => format!("{:.0}", 100.0 * summary.skim_ns() as f64 / whole),

@@ -6,6 +6,8 @@
   const strip = document.getElementById("strip");
   const overview = document.getElementById("overview");
   const duration = Number(strip.dataset.duration);
+  // Where the player has the first picture, from which all other times count.
+  const first = Number(strip.dataset.first);
   const shots = [...strip.querySelectorAll("button")].map((button) => ({
     button,
     start: Number(button.dataset.start),
@@ -18,7 +20,7 @@
   }));
 
   function play(seconds) {
-    video.currentTime = seconds;
+    video.currentTime = first + seconds;
     video.scrollIntoView({ block: "nearest" });
     // Refused where the file can't be played, which the error event tells.
     video.play().catch(() => {});
@@ -58,7 +60,7 @@
     if (hidden) scroll.scrollLeft = button.offsetLeft - scroll.clientWidth / 4;
   }
 
-  const showVideo = () => show(video.currentTime);
+  const showVideo = () => show(Math.max(0, video.currentTime - first));
   const showSkim = () => show(origin(skim.currentTime));
   for (const event of ["timeupdate", "seeking"]) {
     video.addEventListener(event, showVideo);

@@ -329,6 +329,8 @@ pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, SourceError> {
 /// The lines of a text file that are not empty, with their numbers.
 fn lines(path: &Path) -> Result<Vec<(u64, String)>, SourceError> {
     let text = std::fs::read_to_string(path).map_err(|source| SourceError::Unreadable { path: path.into(), source })?;
+    // Editors on Windows begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let numbered = (1..).zip(text.lines().map(|line| line.trim().to_owned()));
     Ok(numbered.filter(|(_, line)| !line.is_empty()).collect())
 }
