@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
+use gstdesumnet::secrets;
 
 /// What a folder's files must end in to count as videos.
 const VIDEOS: [&str; 18] = [
@@ -67,9 +68,10 @@ impl Inputs {
             match work(video, several) {
                 Ok(()) => {}
                 Err(error) if several => {
+                    let error = secrets::hide(&error.to_string());
                     eprintln!("desumnet: {error}");
                     if self.stdout_format == StdoutFormat::Json {
-                        println!("{}", serde_json::json!({ "video": video, "error": error.to_string() }));
+                        println!("{}", serde_json::json!({ "video": secrets::hide(video), "error": error }));
                     }
                     failed.push(video.as_str());
                 }
@@ -85,6 +87,7 @@ impl Inputs {
 
 /// The video's name without folder and ending; of a URI, what its path ends in.
 pub fn stem(video: &str) -> String {
+    let video = &secrets::hide(video);
     let path = video.split(['?', '#']).next().filter(|_| video.contains("://")).unwrap_or(video);
     let stem = Path::new(path).file_stem().map(|stem| stem.to_string_lossy().into_owned());
     stem.unwrap_or_else(|| "video".into())

@@ -9,6 +9,7 @@ use clap::ValueEnum;
 use gstdesumnet::{
     offline::VideoScores,
     report::{Files, Summary, chapters, csv, edl, otio, page},
+    secrets,
     stills::stills,
     summary::plan::Plan,
     whole_file,
@@ -59,10 +60,11 @@ impl Reports<'_> {
     pub fn write(&self, path: &Path) -> Result<(), Box<dyn Error>> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let thumbnails = if self.kinds.contains(&Kind::Html) { self.thumbnails()? } else { Vec::new() };
-        let name = Path::new(&self.scores.video).file_name().map(|name| name.to_string_lossy().into_owned());
+        let video = secrets::hide(&self.scores.video);
+        let name = Path::new(&video).file_name().map(|name| name.to_string_lossy().into_owned());
         let files = Files {
-            name: name.unwrap_or_else(|| self.scores.video.clone()),
-            url: url(&self.scores.video, folder)?,
+            url: url(&video, folder)?,
+            name: name.unwrap_or(video),
             skim_url: self.skim.map(|skim| url(&skim.to_string_lossy(), folder)).transpose()?,
         };
         // Chapters are those of the skim where there is one.

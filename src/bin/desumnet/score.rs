@@ -9,7 +9,7 @@ use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use gstdesumnet::{offline::VideoScores, report::document};
+use gstdesumnet::{offline::VideoScores, report::document, secrets};
 
 use crate::{
     inputs::{Inputs, StdoutFormat, stem},
@@ -65,7 +65,7 @@ fn print(scores: &VideoScores, format: StdoutFormat) -> Result<(), serde_json::E
         println!("{}", serde_json::to_string(scores)?);
         return Ok(());
     }
-    println!("{}: {} (probability {:.2})", scores.video, scores.category, scores.confidence);
+    println!("{}: {} (probability {:.2})", secrets::hide(&scores.video), scores.category, scores.confidence);
     println!("{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence");
     for s in &scores.segments {
         let start = s.start_ns as f64 / 1e9;

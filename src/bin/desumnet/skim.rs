@@ -6,6 +6,7 @@ use clap::{ArgGroup, ValueEnum};
 use gstdesumnet::{
     cut::copy::Grid,
     offline::VideoScores,
+    secrets,
     stills::stills,
     summary::{
         choose::Choice,
@@ -88,7 +89,7 @@ impl Args {
         };
         let whole = asked >= scores.duration_ns;
         if whole {
-            eprintln!("{} is no longer than that: all of it is taken", scores.video);
+            eprintln!("{} is no longer than that: all of it is taken", secrets::hide(&scores.video));
         }
         let room = if whole { asked } else { room(asked, scores) };
         let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;

@@ -9,6 +9,7 @@ use gstdesumnet::{
     cut::{Container, Job, copy::Grid, cut},
     offline::VideoScores,
     report::document,
+    secrets,
     summary::plan::Plan,
 };
 use serde_json::json;
@@ -119,7 +120,7 @@ impl Summarised {
             let category = self.scores.as_ref().map(|scores| &scores.category);
             let confidence = self.scores.as_ref().map(|scores| scores.confidence);
             let document = json!({
-                "video": video, "output": output, "duration_ns": duration, "output_duration_ns": played,
+                "video": secrets::hide(video), "output": output, "duration_ns": duration, "output_duration_ns": played,
                 "category": category, "confidence": confidence, "parts": parts,
             });
             println!("{document}");
