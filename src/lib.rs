@@ -33,6 +33,7 @@ pub mod overlay;
 pub mod pending;
 pub mod report;
 pub mod score_cache;
+pub mod secrets;
 pub mod segmenter;
 pub mod shots;
 pub mod stills;

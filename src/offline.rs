@@ -13,6 +13,7 @@ use crate::{
     frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},
+    secrets,
     segmenter::{Segment, Stride},
     summary::{
         quantile,
@@ -80,6 +81,8 @@ pub struct SegmentScores {
 /// A video's scores; field names as in the JSON document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoScores {
+    /// A file or a URI; the document does not tell the URI's secrets.
+    #[serde(serialize_with = "safe")]
     pub video: String,
     pub model: String,
     pub category: String,
@@ -98,6 +101,10 @@ pub struct VideoScores {
     pub segments: Vec<SegmentScores>,
     /// In the order of time, one after the other; a shot's score is the mean of its segments'.
     pub shots: Vec<Scored>,
+}
+
+fn safe<S: serde::Serializer>(video: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&secrets::hide(video))
 }
 
 impl VideoScores {

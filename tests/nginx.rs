@@ -132,6 +132,10 @@ fn players_and_a_browser_show_the_skim() {
         assert_eq!(decoded.lines().filter(|line| !line.starts_with('#')).count(), 75);
     }
 
+    // No other page that is open in the browser may read the camera.
+    let asked = ureq::get(running.page("hls/skim.m3u8")).header("Origin", "http://elsewhere.example");
+    assert_eq!(asked.call().unwrap().headers().get("Access-Control-Allow-Origin"), None);
+
     let has_player = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/hls.js").exists();
     if lacks(&["chromium", "chromedriver"]) || !has_player {
         println!("no browser has looked at the page{}", if has_player { "" } else { ": npm brought no hls.js" });

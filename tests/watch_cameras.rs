@@ -23,7 +23,7 @@ use gstdesumnet::{
         camera::{self as watched, Decide},
         cameras::Cameras,
         clips::Desk,
-        events::{Outlet, Target},
+        events::{Outlet, Target, Trust},
         folder::{Folder, LINES},
         metrics::Counts,
         ring::Limits,
@@ -230,7 +230,7 @@ fn what_happens_to_one_camera_is_nothing_to_another_and_no_password_is_told() {
     let right = format!("rtsp://{}:{}@127.0.0.1:{}/live", camera::USER, camera::PASSWORD, guarded.port);
     let mut counts = Vec::new();
     for (name, uri) in [("wrong", wrong), ("right", right), ("open", open.uri())] {
-        let outlet = Outlet::open(Target::Json(Some(events.clone())), Arc::new(|_| {})).unwrap();
+        let outlet = Outlet::open(Target::Json(Some(events.clone())), &Trust::default(), Arc::new(|_| {})).unwrap();
         let saying = said.clone();
         let Desked { mut desk, .. } = desk(name, folder.path(), vec![outlet]);
         desk.say = Arc::new(move |text| saying.lock().unwrap().push(text));
@@ -291,7 +291,7 @@ fn a_webhook_that_does_not_answer_holds_nothing_up() {
         }
         answered
     });
-    let outlet = Outlet::open(uri.parse().unwrap(), Arc::new(|_| {})).unwrap();
+    let outlet = Outlet::open(uri.parse().unwrap(), &Trust::default(), Arc::new(|_| {})).unwrap();
     let lost = outlet.lost();
     let watching = watch("test:", folder.path(), vec![outlet], between(SECOND, 2 * SECOND));
     watching.wait_for_clips(1);
@@ -338,7 +338,7 @@ fn child_that_watches() {
     // The first second matters; from the fourth on, all does.
     let score = |time: u64| if !(SECOND..4 * SECOND).contains(&time) { 1.0 } else { 0.0 };
     let folder = Path::new(&folder);
-    let outlet = Outlet::open(Target::Json(Some(folder.join(EVENTS))), Arc::new(|_| {})).unwrap();
+    let outlet = Outlet::open(Target::Json(Some(folder.join(EVENTS))), &Trust::default(), Arc::new(|_| {})).unwrap();
     let decider = LooksAhead { decider: threshold(), waiting: Vec::new() };
     let watching = watch_and_decide("test:", folder, vec![outlet], score, Box::new(decider));
     let mut text = String::new();

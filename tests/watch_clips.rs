@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    fs::File,
     io::Write,
     os::unix::process::ExitStatusExt,
     path::Path,
@@ -24,8 +25,12 @@ fn caps(rendered: &Rendered) -> Vec<gst::Caps> {
     [&rendered.video, &rendered.sound].map(|packets| packets[0].data.caps_owned().unwrap()).to_vec()
 }
 
+fn begin(path: &Path, rendered: &Rendered) -> Recorder {
+    Recorder::begin(File::create(path).unwrap(), path, &caps(rendered), rendered.video[0].time).unwrap()
+}
+
 fn record(path: &Path, rendered: &Rendered) {
-    let mut recorder = Recorder::begin(path, &caps(rendered), rendered.video[0].time).unwrap();
+    let mut recorder = begin(path, rendered);
     recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
     let end = rendered.video.iter().chain(&rendered.sound).map(Packet::end).max().unwrap();
     assert_eq!(recorder.finish(end).unwrap().abs_diff(end) / 1_000, 0);
@@ -65,7 +70,7 @@ fn what_turns_out_to_be_too_much_is_cut_off() {
         let path = folder.path().join("clip.mp4");
         let rendered = render(encoder, 75, LATE);
         let start = rendered.video[0].time;
-        let mut recorder = Recorder::begin(&path, &caps(&rendered), start).unwrap();
+        let mut recorder = begin(&path, &rendered);
         recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
         let asked = start + 1_500_000_000;
         let end = recorder.finish(asked).unwrap();
@@ -92,11 +97,14 @@ fn what_turns_out_to_be_too_much_is_cut_off() {
 fn child_that_is_killed() {
     let Some(path) = std::env::var_os("DESUMNET_TEST_CLIP") else { return };
     let rendered = render(REORDERED, 200, LATE);
-    let mut recorder = Recorder::begin(Path::new(&path), &caps(&rendered), rendered.video[0].time).unwrap();
+    let mut recorder = begin(Path::new(&path), &rendered);
     let sound = rendered.sound.iter().filter(|packet| packet.time < 6_000_000_000).cloned().collect();
     recorder.push(vec![rendered.video[..150].to_vec(), sound]).unwrap();
     std::io::stdout().write_all(b"pushed\n").unwrap();
-    std::thread::park();
+    loop {
+        recorder.write_out().unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }
 
 #[test]
@@ -130,10 +138,30 @@ fn what_a_kill_leaves_plays_to_within_a_fragment() {
 #[test]
 fn a_full_disk_is_told_and_what_is_written_stays() {
     let rendered = render(PLAIN, 50, 0);
-    let mut recorder = Recorder::begin(Path::new("/dev/full"), &caps(&rendered), 0).unwrap();
+    let mut recorder = begin(Path::new("/dev/full"), &rendered);
     let pushed = recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]);
     let error = pushed.and_then(|()| recorder.finish(2_000_000_000)).unwrap_err();
     assert!(error.to_string().starts_with("/dev/full can't be written: "), "{error}");
+}
+
+#[test]
+fn after_a_failure_the_file_ends_with_what_is_whole() {
+    let rendered = render(PLAIN, 75, LATE);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let mut recorder = begin(&path, &rendered);
+    recorder.push(vec![rendered.video.clone(), rendered.sound.clone()]).unwrap();
+    // The muxer keeps what the next fragment will hold.
+    wait_for("fragments", || {
+        recorder.write_out().unwrap();
+        (recorder.reached() >= 2_500_000_000).then_some(())
+    });
+    let end = recorder.give_up();
+    let (video, sound) = (probe(&path, "v"), probe(&path, "a"));
+    let last = video.iter().chain(&sound).map(|packet| packet.pts).fold(0.0, f64::max);
+    assert!((end as f64 / 1e9 - last - video[0].pts).abs() < 0.05, "{end} for {last}");
+    assert!((2_000_000_000..3_000_000_000).contains(&end), "{end}");
+    assert_eq!(decode(&path), video.len());
 }
 
 #[test]
@@ -141,7 +169,8 @@ fn a_codec_that_does_not_fit_is_named() {
     gst::init().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let theora = gst::Caps::builder("video/x-theora").build();
-    let error = Recorder::begin(&folder.path().join("a.mp4"), &[theora], 0).err().unwrap();
+    let path = folder.path().join("a.mp4");
+    let error = Recorder::begin(File::create(&path).unwrap(), &path, &[theora], 0).err().unwrap();
     assert!(error.to_string().starts_with("video/x-theora can't be put into "), "{error}");
 }
 

@@ -3,6 +3,7 @@
 mod common;
 
 use std::{
+    io::{BufRead, BufReader, Write},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, mpsc},
@@ -18,7 +19,7 @@ use gstdesumnet::watch::{
     clips::Desk,
     complaints::Say,
     cutter::{Decision, Kept},
-    events::{Outlet, Target},
+    events::{Outlet, Target, Trust},
     folder::{Folder, LINES},
     keep::Keep,
     metrics::Counts,
@@ -101,7 +102,7 @@ impl Watched {
 fn a_decision_leaves_a_clip_with_the_cameras_packets_its_picture_line_and_events() {
     let folder = tempfile::tempdir().unwrap();
     let events = folder.path().join("events.jsonl");
-    let outlet = Outlet::open(Target::Json(Some(events.clone())), Arc::new(|_| {})).unwrap();
+    let outlet = Outlet::open(Target::Json(Some(events.clone())), &Trust::default(), Arc::new(|_| {})).unwrap();
     let camera = Camera::start(WITH_SOUND, None);
     let watched = watch(&camera.uri(), folder.path(), vec![outlet], None);
     let first = watched.wait_until(0);
@@ -251,8 +252,13 @@ struct Mosquitto(Child);
 
 impl Mosquitto {
     fn start(port: u16, folder: &Path) -> Option<Self> {
+        Self::start_with(port, folder, "")
+    }
+
+    fn start_with(port: u16, folder: &Path, more: &str) -> Option<Self> {
         let config = folder.join("mosquitto.conf");
-        std::fs::write(&config, format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")).unwrap();
+        let text = format!("listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n{more}");
+        std::fs::write(&config, text).unwrap();
         let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin";
         let mut command = Command::new("mosquitto");
         command.env("PATH", path).arg("-c").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
@@ -338,7 +344,8 @@ fn a_broker_that_goes_gets_the_events_when_it_is_back() {
     let saying = said.clone();
     while received.recv_timeout(PATIENCE).unwrap() != "subscribed" {}
     let target: Target = format!("mqtt://127.0.0.1:{port}/home/yard").parse().unwrap();
-    let outlet = Outlet::open(target, Arc::new(move |text| saying.lock().unwrap().push(text))).unwrap();
+    let outlet =
+        Outlet::open(target, &Trust::default(), Arc::new(move |text| saying.lock().unwrap().push(text))).unwrap();
     outlet.send(&event(0));
     let next = || loop {
         let text = received.recv_timeout(PATIENCE).unwrap();
@@ -368,10 +375,96 @@ fn a_broker_that_goes_gets_the_events_when_it_is_back() {
     }
 }
 
+/// An authority, `ca.pem`, and what it vouches for: 127.0.0.1 with `own.pem` and `own.key`.
+fn certificates(folder: &Path) {
+    let script = "
+        set -e
+        openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -subj /CN=authority -days 2
+        openssl req -newkey rsa:2048 -nodes -keyout own.key -out own.csr -subj /CN=own
+        printf 'subjectAltName=IP:127.0.0.1\n' >own.ext
+        openssl x509 -req -in own.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out own.pem -days 2 -extfile own.ext";
+    let out = Command::new("sh").args(["-c", script]).current_dir(folder).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+}
+
+#[test]
+fn two_outlets_are_at_one_broker_by_tls_which_a_private_authority_vouches_for() {
+    let (folder, port, plain) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+    certificates(folder.path());
+    let at = |name: &str| folder.path().join(name);
+    let tls = format!(
+        "certfile {}\nkeyfile {}\nlistener {plain} 127.0.0.1\n",
+        at("own.pem").display(),
+        at("own.key").display()
+    );
+    let Some(_broker) = Mosquitto::start_with(port, folder.path(), &tls) else { return };
+    let received = subscribe(plain, "home/yard");
+    while received.recv_timeout(PATIENCE).unwrap() != "subscribed" {}
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let saying = said.clone();
+    let say: Say = Arc::new(move |text: String| saying.lock().unwrap().push(text));
+    let trust = Trust::read(&at("ca.pem")).unwrap();
+    let open = |trust| {
+        let target: Target = format!("mqtts://127.0.0.1:{port}/home/yard").parse().unwrap();
+        Outlet::open(target, trust, say.clone()).unwrap()
+    };
+    let outlets = [open(&trust), open(&trust)];
+    let next = || loop {
+        let text = received.recv_timeout(PATIENCE).unwrap();
+        if let Ok(json) = serde_json::from_str::<serde_json::Value>(&text) {
+            return json["start_ns"].as_u64().unwrap();
+        }
+    };
+    for number in 0..6 {
+        outlets[number as usize % 2].send(&event(number));
+        assert_eq!(next(), number);
+    }
+    drop(outlets);
+    assert!(said.lock().unwrap().is_empty(), "{said:?}");
+    let stranger = open(&Trust::default());
+    stranger.send(&event(6));
+    let lost = stranger.lost();
+    drop(stranger);
+    assert_eq!(lost.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let said = said.lock().unwrap();
+    assert!(said[0].contains("takes no events: ") && said[0].contains("certificate"), "{said:?}");
+}
+
+#[test]
+fn a_webhook_is_posted_to_by_tls_which_a_private_authority_vouches_for() {
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
+    certificates(folder.path());
+    let mut server = Command::new("openssl")
+        .args(["s_server", "-quiet", "-naccept", "1", "-cert", "own.pem", "-key", "own.key", "-accept"])
+        .arg(format!("127.0.0.1:{port}"))
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let trust = Trust::read(&folder.path().join("ca.pem")).unwrap();
+    let target: Target = format!("https://127.0.0.1:{port}/hook").parse().unwrap();
+    let outlet = Outlet::open(target, &trust, Arc::new(|_| {})).unwrap();
+    outlet.send(&event(0));
+    let (mut request, mut out) = (String::new(), BufReader::new(server.stdout.take().unwrap()));
+    while !request.ends_with("\r\n\r\n") {
+        assert_ne!(out.read_line(&mut request).unwrap(), 0, "{request}");
+    }
+    assert!(request.starts_with("POST /hook HTTP/1.1\r\n"), "{request}");
+    let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    server.stdin.take().unwrap().write_all(answer).unwrap();
+    let lost = outlet.lost();
+    drop(outlet);
+    server.wait().unwrap();
+    assert_eq!(lost.load(std::sync::atomic::Ordering::Relaxed), 0);
+}
+
 #[test]
 fn a_webhook_gets_events_again_until_it_takes_them_but_none_that_it_refuses() {
     let server = tiny_http::Server::http("127.0.0.1:0").unwrap();
-    let uri = format!("http://user:s3cret@{}/hook", server.server_addr().to_ip().unwrap());
+    let address = server.server_addr().to_ip().unwrap();
+    let uri = format!("http://user:s3cret@{address}/api/t0ken");
     let (sender, requests) = mpsc::channel();
     let thread = std::thread::spawn(move || {
         // What the server says to each, in turn.
@@ -386,7 +479,8 @@ fn a_webhook_gets_events_again_until_it_takes_them_but_none_that_it_refuses() {
     });
     let said = Arc::new(Mutex::new(Vec::new()));
     let saying = said.clone();
-    let outlet = Outlet::open(uri.parse().unwrap(), Arc::new(move |text| saying.lock().unwrap().push(text))).unwrap();
+    let say: Say = Arc::new(move |text| saying.lock().unwrap().push(text));
+    let outlet = Outlet::open(uri.parse().unwrap(), &Trust::default(), say).unwrap();
     (0..3).for_each(|number| outlet.send(&event(number)));
     let ids: Vec<(String, String)> = requests.iter().take(5).collect();
     let lost = outlet.lost();
@@ -396,6 +490,9 @@ fn a_webhook_gets_events_again_until_it_takes_them_but_none_that_it_refuses() {
     assert!(ids.iter().all(|(method, _)| method == "POST"));
     assert_eq!(lost.load(std::sync::atomic::Ordering::Relaxed), 1);
     let said = said.lock().unwrap();
-    assert!(said[0].contains("/hook takes no events: it answers 503"), "{said:?}");
-    assert!(said.iter().all(|text| !text.contains("s3cret")), "{said:?}");
+    let name = format!("http://***@{address}/***");
+    assert!(said[0].starts_with(&format!("{name} takes no events: it answers 503 Service Unavailable; ")), "{said:?}");
+    assert_eq!(said[1], format!("{name} takes events again"));
+    let refused = "does not take an event: it answers 400 Bad Request; that event is lost, the others go on";
+    assert_eq!(said[2], format!("{name} {refused}"));
 }

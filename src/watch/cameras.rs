@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeSet, thread::JoinHandle};
 
-use super::{camera::Camera, complaints::Say, secrets::Secrets, source::Stop};
+use super::{camera::Camera, complaints::Say, source::Stop};
+use crate::secrets::Secrets;
 
 /// Cameras that are being watched, each by threads of its own.
 #[derive(Default)]

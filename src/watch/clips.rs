@@ -1,26 +1,30 @@
 //! A camera's clips: from packets and decisions to files, their pictures and lines, and events.
 //!
-//! One thread takes what arrives and never waits for a disk; another finishes clips, one after the other.
+//! Two threads: one takes what arrives ([`Intake`]) and never waits for a disk. The other does all that a disk may hold up: it names,
+//! opens, writes, finishes and deletes. Between them work waits in a [`backlog`](super::backlog), whose bounds end a clip.
 
 use std::{
-    path::PathBuf,
+    fs::File,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::Ordering,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, channel},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use super::{
+    backlog::{Bounds, Taken, Taker, backlog},
     complaints::{Complaints, Say},
-    cutter::{Clip, Cutter, Step},
+    cutter::Clip,
     events::{Event, Kind, Outlet},
-    folder::{Folder, Line, PICTURE, utc, when},
+    folder::{Folder, Line, PICTURE, utc},
+    intake::{Intake, Work},
     keep::Keep,
     metrics::Counts,
-    recorder::{RecordError, Recorder},
-    ring::{Limits, Packet, Pushed},
+    recorder::{FRAGMENT, RecordError, Recorder},
+    ring::{Limits, Packet},
     source::Arrival,
     thumbnail,
 };
@@ -30,6 +34,10 @@ use crate::whole_file;
 const SOUND_LAGS: u64 = 1_000_000_000;
 /// How often it is looked which clips are too old.
 const LOOK: Duration = Duration::from_secs(600);
+/// Longest time that work waits for the disk: more of a clip is not kept.
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// At the end: longest time in which the disk takes nothing at all.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Where a camera's clips go, and what is done about them.
 #[derive(Clone)]
@@ -67,54 +75,46 @@ struct Open {
     reached: u64,
 }
 
-struct Done {
-    path: PathBuf,
-    line: Line,
-    recorder: Option<Recorder>,
-    picture: Option<gst::Sample>,
-    start: SystemTime,
-    /// When it is to end, running time in ns.
-    end: u64,
-}
-
+/// The disk's side: carries out what the intake hands on.
 struct Recording {
     desk: Desk,
-    now: Box<dyn Fn() -> u64>,
-    cutter: Cutter<gst::Sample>,
     open: Option<Open>,
-    done: Sender<Done>,
-    video_caps: Option<gst::Caps>,
-    sound_caps: Option<gst::Caps>,
     complaints: Arc<Complaints>,
+    create: Create,
 }
+
+/// Makes a clip's file.
+type Create = Box<dyn Fn(&Path) -> std::io::Result<File> + Send>;
 
 impl Desk {
     /// Works until nothing more arrives and all clips are finished. `now` is the running time, ns.
     pub fn run(self, arrivals: &Receiver<Arrival>, now: impl Fn() -> u64 + 'static) {
-        let (done, finished) = channel();
-        let finishing = self.clone();
+        let bounds = Bounds { bytes: self.limits.bytes, time: LONGEST_WAIT };
+        self.run_with(arrivals, now, bounds, Box::new(|path| File::create(path)));
+    }
+
+    fn run_with(self, arrivals: &Receiver<Arrival>, now: impl Fn() -> u64 + 'static, bounds: Bounds, create: Create) {
+        let (giver, work) = backlog(bounds);
         let complaints = Arc::new(Complaints::new(&self.camera, self.say.clone()));
-        let complaining = complaints.clone();
-        let finisher = std::thread::spawn(move || finishing.finish_all(&finished, &complaining));
-        let cutter = Cutter::new(self.limits, 1, self.longest);
-        let mut recording = Recording {
-            desk: self,
-            now: Box::new(now),
-            cutter,
-            open: None,
-            done,
-            video_caps: None,
-            sound_caps: None,
-            complaints,
-        };
+        let mut recording = Recording { desk: self.clone(), open: None, complaints: complaints.clone(), create };
+        let (working, worked) = channel::<()>();
+        let recorder = std::thread::spawn(move || {
+            recording.carry_out_all(&work);
+            drop(working);
+        });
+        let mut intake = Intake::new(self, now, giver, complaints);
         for arrival in arrivals {
-            recording.take(arrival);
+            intake.take(arrival);
         }
-        let steps = recording.cutter.finish();
-        recording.carry_out(steps);
-        drop(recording);
+        intake.finish();
+        let mut taken = intake.carried_out();
+        while worked.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            if std::mem::replace(&mut taken, intake.carried_out()) == taken {
+                return intake.abandon();
+            }
+        }
         // Its panic was told where it happened.
-        let _ = finisher.join();
+        let _ = recorder.join();
     }
 
     fn tell(&self, kind: Kind, line: &Line) {
@@ -123,30 +123,25 @@ impl Desk {
         self.outlets.iter().for_each(|outlet| outlet.send(&event));
     }
 
-    /// Finishes one clip after the other, and sees that no more of them stay than are to.
-    fn finish_all(self, finished: &Receiver<Done>, complaints: &Complaints) {
-        loop {
-            if let Some(keep) = self.keep {
-                complaints.check("keep", keep.enforce(&self.folder, SystemTime::now()));
-            }
-            match finished.recv_timeout(LOOK) {
-                Ok(done) => self.finish(done, complaints),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
+    /// A clip has come to its end, which is to be at `end`, running time in ns.
+    fn finish(&self, open: Open, end: u64, complaints: &Complaints) {
+        let Open { path, mut line, recorder, failed, picture, start, .. } = open;
+        let mut whole = !failed && recorder.is_some();
+        if let Some(mut recorder) = recorder {
+            let finished = if failed { Ok(recorder.give_up()) } else { recorder.finish(end) };
+            whole &= finished.is_ok();
+            line.set_end(start, *finished.as_ref().unwrap_or(&recorder.reached()));
+            if !failed {
+                complaints.check("disk", finished.map(drop));
             }
         }
-    }
-
-    fn finish(&self, done: Done, complaints: &Complaints) {
-        let Done { path, mut line, recorder, picture, start, end } = done;
-        if let Some(recorder) = recorder {
-            complaints.check("disk", recorder.finish(end).map(|end| line.set_end(start, end)));
+        if !whole {
+            self.counts.missed.fetch_add(1, Ordering::Relaxed);
         }
         if path.metadata().map_or(0, |file| file.len()) == 0 {
             // Nothing of it could be written, and it is no clip.
             let _ = std::fs::remove_file(&path);
             self.folder.release(&path);
-            self.counts.missed.fetch_add(1, Ordering::Relaxed);
             self.tell(Kind::End, &line);
             return;
         }
@@ -159,7 +154,8 @@ impl Desk {
             }
             complaints.check("picture", made.map_err(|reason| format!("{}: {reason}", picture.display())));
         }
-        complaints.check("line", self.folder.add(&line));
+        // The line comes last: it tells of files that no power cut takes away.
+        complaints.check("line", self.folder.sync().and_then(|()| self.folder.add(&line)));
         self.folder.release(&path);
         self.counts.clips.fetch_add(1, Ordering::Relaxed);
         self.tell(Kind::End, &line);
@@ -167,56 +163,37 @@ impl Desk {
 }
 
 impl Recording {
-    fn take(&mut self, arrival: Arrival) {
-        let steps = match arrival {
-            Arrival::Break => self.cutter.begin_epoch(),
-            Arrival::Video(packet) => self.push(None, packet),
-            Arrival::Sound(packet) => self.push(Some(0), packet),
-            Arrival::Decided(decision) => self.cutter.decide(decision),
-        };
-        self.carry_out(steps);
-    }
-
-    fn push(&mut self, other: Option<usize>, packet: Packet<gst::Sample>) -> Vec<Step<gst::Sample>> {
-        let caps = packet.data.caps_owned();
-        let known = if other.is_none() { &mut self.video_caps } else { &mut self.sound_caps };
-        let changed = known.is_some() && *known != caps;
-        *known = caps;
-        // What was encoded in one way can't go on in another.
-        let mut steps = if changed { self.cutter.begin_epoch() } else { Vec::new() };
-        let (pushed, more) = self.cutter.push(other, packet);
-        steps.extend(more);
-        match pushed {
-            Pushed::TooLarge => self.complaints.say(
-                "size",
-                format!(
-                    "between two key frames there is more than the {} MB that may wait",
-                    self.desk.limits.bytes >> 20
-                ),
-            ),
-            Pushed::WentBack => self.complaints.say("time", "its timestamps went back"),
-            Pushed::Kept | Pushed::Unusable => {}
-        }
-        steps
-    }
-
-    fn carry_out(&mut self, steps: Vec<Step<gst::Sample>>) {
-        for step in steps {
-            match step {
-                Step::Begin(clip) => self.begin(&clip),
-                Step::Packets(streams) => self.write(streams),
-                Step::Update(clip) => self.update(&clip),
-                Step::End(clip) => self.end(&clip),
-                Step::Missed(_) => {
-                    self.desk.counts.missed.fetch_add(1, Ordering::Relaxed);
-                    self.complaints.say("missed", "a moment was decided on when it was gone already");
+    /// Until the intake is done. Sees that no more clips stay than are to.
+    fn carry_out_all(&mut self, work: &Taker<Work>) {
+        let mut looked: Option<Instant> = None;
+        loop {
+            if looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
+                self.keep();
+                looked = Some(Instant::now());
+            }
+            // What the muxer made meanwhile is to be in the file even if nothing comes.
+            let patience = if self.open.is_some() { FRAGMENT.into() } else { LOOK };
+            match work.take(patience) {
+                Taken::Work(Work::End(clip)) => {
+                    self.end(&clip);
+                    looked = None;
                 }
+                Taken::Work(Work::Begin(clip, start)) => self.begin(&clip, start),
+                Taken::Work(Work::Packets(streams, has_sound)) => self.write(streams, has_sound),
+                Taken::Work(Work::Update(clip)) => self.update(&clip),
+                Taken::Nothing => self.write_out(),
+                Taken::Over => return,
             }
         }
     }
 
-    fn begin(&mut self, clip: &Clip) {
-        let start = when(clip.start, (self.now)(), SystemTime::now());
+    fn keep(&self) {
+        if let Some(keep) = self.desk.keep {
+            self.complaints.check("keep", keep.enforce(&self.desk.folder, SystemTime::now()));
+        }
+    }
+
+    fn begin(&mut self, clip: &Clip, start: SystemTime) {
         let path = self.desk.folder.claim(&self.desk.camera, start);
         let line = Line {
             camera: self.desk.camera.clone(),
@@ -254,7 +231,7 @@ impl Recording {
         }
     }
 
-    fn write(&mut self, streams: Vec<Vec<Packet<gst::Sample>>>) {
+    fn write(&mut self, streams: Vec<Vec<Packet<gst::Sample>>>, sound_comes: bool) {
         let Some(open) = &mut self.open else { return };
         if open.failed {
             return;
@@ -271,7 +248,7 @@ impl Recording {
         let length = open.reached.saturating_sub(open.line.start_ns);
         let has_sound = open.waiting.iter().skip(1).any(|packets| !packets.is_empty());
         // A file takes no stream that comes when it has begun.
-        let may_begin = has_sound || self.sound_caps.is_none() || length > SOUND_LAGS;
+        let may_begin = has_sound || !sound_comes || length > SOUND_LAGS;
         if open.recorder.is_some() || (may_begin && !open.waiting[0].is_empty()) {
             self.put();
         }
@@ -289,20 +266,28 @@ impl Recording {
             None => {
                 // Sound that never comes would hold up the pictures.
                 let caps = streams.iter().filter_map(|packets| packets.first()?.data.caps_owned());
-                Recorder::begin(&open.path, &caps.collect::<Vec<_>>(), open.line.start_ns)
+                let unwritable =
+                    |e: std::io::Error| RecordError::Unwritable { path: open.path.clone(), reason: e.to_string() };
+                let file = (self.create)(&open.path).map_err(unwritable);
+                file.and_then(|file| Recorder::begin(file, &open.path, &caps.collect::<Vec<_>>(), open.line.start_ns))
             }
         };
-        let written = begun.and_then(|mut recorder| {
-            let pushed = recorder.push(streams);
-            // What failed has written all that it could.
-            open.recorder = pushed.is_ok().then_some(recorder);
-            pushed
-        });
-        if let Err(error) = written {
-            open.failed = true;
-            let about = if matches!(error, RecordError::Codec { .. }) { "codec" } else { "disk" };
-            self.complaints.say(about, error);
-        }
+        let written = begun.and_then(|recorder| open.recorder.insert(recorder).push(streams));
+        self.check(written);
+    }
+
+    /// Writes what the muxer has ready.
+    fn write_out(&mut self) {
+        let recorder = self.open.as_mut().filter(|open| !open.failed).and_then(|open| open.recorder.as_mut());
+        let written = recorder.map_or(Ok(()), Recorder::write_out);
+        self.check(written);
+    }
+
+    fn check(&mut self, written: Result<(), RecordError>) {
+        let (Err(error), Some(open)) = (written, &mut self.open) else { return };
+        open.failed = true;
+        let about = if matches!(error, RecordError::Codec { .. }) { "codec" } else { "disk" };
+        self.complaints.say(about, error);
     }
 
     fn end(&mut self, clip: &Clip) {
@@ -310,9 +295,7 @@ impl Recording {
         let Some(mut open) = self.open.take() else { return };
         let end = open.reached.min(clip.end);
         open.describe(clip, end);
-        let Open { path, line, recorder, picture, start, .. } = open;
-        // The other side is there as long as this one.
-        let _ = self.done.send(Done { path, line, recorder, picture, start, end });
+        self.desk.finish(open, end, &self.complaints);
     }
 }
 
@@ -335,5 +318,162 @@ impl Open {
         }
         // A better moment is one that is decided on later.
         self.keys.drain(..until(self.line.end_ns).saturating_sub(1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{
+        Mutex,
+        mpsc::{SyncSender, sync_channel},
+    };
+
+    use gst::prelude::*;
+
+    use super::*;
+    use crate::watch::cutter::{Decision, Kept};
+
+    const SECOND: u64 = 1_000_000_000;
+    const FRAME: u64 = SECOND / 25;
+
+    /// Pictures at 25 a second, with a key frame every second.
+    fn pictures(count: u32) -> Vec<Packet<gst::Sample>> {
+        gst::init().unwrap();
+        let line = format!(
+            "videotestsrc num-buffers={count} ! video/x-raw,width=64,height=64,framerate=25/1 \
+             ! x264enc tune=zerolatency key-int-max=25 ! h264parse ! video/x-h264,stream-format=avc,alignment=au \
+             ! appsink name=out sync=false"
+        );
+        let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+        let sink = pipeline.by_name("out").unwrap().downcast::<gst_app::AppSink>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let packet = |(i, data): (u64, gst::Sample)| {
+            let bytes = data.buffer().unwrap().size();
+            Packet { time: i * FRAME, decode: i * FRAME, duration: FRAME, key: i % 25 == 0, bytes, data }
+        };
+        let packets = (0..).zip(std::iter::from_fn(|| sink.pull_sample().ok())).map(packet).collect();
+        pipeline.set_state(gst::State::Null).unwrap();
+        packets
+    }
+
+    fn decision(start: u64, end: u64, score: f64) -> Arrival {
+        let kept = (score > 0.0).then(|| Kept { score, category: "fall".into(), confidence: 0.5 });
+        Arrival::Decided(Decision { start, end, kept })
+    }
+
+    /// A camera whose disk hangs while it opens a clip's file.
+    struct Hanging {
+        arrivals: SyncSender<Arrival>,
+        opens: Receiver<()>,
+        release: SyncSender<()>,
+        desk: Desk,
+        said: Arc<Mutex<Vec<String>>>,
+        running: std::thread::JoinHandle<()>,
+    }
+
+    impl Hanging {
+        fn start(folder: &Path, bytes: usize) -> Self {
+            let said = Arc::new(Mutex::new(Vec::new()));
+            let saying = said.clone();
+            let desk = Desk {
+                camera: "yard".into(),
+                limits: Limits { time: 20 * SECOND, bytes: 1 << 20 },
+                longest: 60 * SECOND,
+                folder: Arc::new(Folder::open(folder).unwrap()),
+                keep: None,
+                outlets: Arc::default(),
+                counts: Arc::default(),
+                say: Arc::new(move |text| saying.lock().unwrap().push(text)),
+            };
+            let (entered, opens) = sync_channel(9);
+            let (release, released) = sync_channel(9);
+            let (arrivals, arrived) = sync_channel(1);
+            let create: Create = Box::new(move |path| {
+                entered.send(()).unwrap();
+                released.recv().unwrap();
+                File::create(path)
+            });
+            let (watched, bounds) = (desk.clone(), Bounds { bytes, time: LONGEST_WAIT });
+            let running = std::thread::spawn(move || watched.run_with(&arrived, || 9 * SECOND, bounds, create));
+            Self { arrivals, opens, release, desk, said, running }
+        }
+
+        /// Fails where it is not taken.
+        fn send(&self, mut arrival: Arrival) {
+            let patience = Instant::now() + Duration::from_secs(30);
+            while let Err(e) = self.arrivals.try_send(arrival) {
+                assert!(Instant::now() < patience, "nobody receives");
+                let (std::sync::mpsc::TrySendError::Full(back) | std::sync::mpsc::TrySendError::Disconnected(back)) = e;
+                arrival = back;
+                std::thread::yield_now();
+            }
+        }
+
+        fn counted(&self) -> (u64, u64) {
+            let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+            (count(&self.desk.counts.clips), count(&self.desk.counts.missed))
+        }
+
+        /// Start and end of each clip, ns, and what was said.
+        fn finish(self) -> (Vec<(u64, u64)>, (u64, u64), Vec<String>) {
+            let Self { arrivals, desk, running, .. } = self;
+            drop(arrivals);
+            running.join().unwrap();
+            let text = std::fs::read_to_string(desk.folder.path().join(crate::watch::folder::LINES)).unwrap();
+            let span = |line: &str| {
+                let line: serde_json::Value = serde_json::from_str(line).unwrap();
+                (line["start_ns"].as_u64().unwrap(), line["end_ns"].as_u64().unwrap())
+            };
+            let count = |count: &std::sync::atomic::AtomicU64| count.load(Ordering::Relaxed);
+            let counted = (count(&desk.counts.clips), count(&desk.counts.missed));
+            let said = self.said.lock().unwrap().clone();
+            (text.lines().map(span).collect(), counted, said)
+        }
+    }
+
+    #[test]
+    fn a_disk_that_hangs_holds_nobody_up_and_loses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let hanging = Hanging::start(folder.path(), 1 << 20);
+        let packets = pictures(150);
+        packets[..50].iter().for_each(|packet| hanging.send(Arrival::Video(packet.clone())));
+        hanging.send(decision(SECOND, 5 * SECOND, 1.0));
+        hanging.opens.recv().unwrap();
+        packets[50..].iter().for_each(|packet| hanging.send(Arrival::Video(packet.clone())));
+        hanging.send(decision(5 * SECOND, 6 * SECOND, 0.0));
+        hanging.release.send(()).unwrap();
+        let (clips, counted, said) = hanging.finish();
+        // To the end of the fragment.
+        let [(start, end)] = clips[..] else { panic!("{clips:?}") };
+        assert_eq!((start, counted, said.len()), (SECOND, (1, 0), 0));
+        assert!((5 * SECOND..=5 * SECOND + 6 * FRAME).contains(&end), "{end}");
+    }
+
+    #[test]
+    fn when_no_more_may_wait_the_clip_ends_what_is_lost_is_counted_and_the_next_one_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let hanging = Hanging::start(folder.path(), 2);
+        let packets = pictures(200);
+        packets[..50].iter().for_each(|packet| hanging.send(Arrival::Video(packet.clone())));
+        hanging.send(decision(SECOND, 5 * SECOND, 1.0));
+        hanging.opens.recv().unwrap();
+        // One is taken, and fills it.
+        packets[50..150].iter().for_each(|packet| hanging.send(Arrival::Video(packet.clone())));
+        hanging.send(decision(5 * SECOND, 6 * SECOND, 0.0));
+        assert_eq!(hanging.counted(), (0, 1));
+        hanging.release.send(()).unwrap();
+        while hanging.counted().0 == 0 {
+            std::thread::yield_now();
+        }
+        hanging.release.send(()).unwrap();
+        packets[150..].iter().for_each(|packet| hanging.send(Arrival::Video(packet.clone())));
+        hanging.send(decision(7 * SECOND, 8 * SECOND, 1.0));
+        let (clips, counted, said) = hanging.finish();
+        let near = |time: u64| time.div_ceil(1_000_000);
+        let clips: Vec<_> = clips.iter().map(|(start, end)| (near(*start), near(*end))).collect();
+        assert_eq!((clips, counted), (vec![(1_000, 2_040), (7_000, 8_000)], (2, 1)));
+        let [said] = &said[..] else { panic!("{said:?}") };
+        assert!(said.starts_with("yard: the disk is too slow or hangs, and all that may wait for it does"), "{said}");
+        assert!(said.contains("the clip ends early"), "{said}");
     }
 }

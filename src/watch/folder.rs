@@ -1,8 +1,11 @@
 //! The folder that clips go to: their names, and `clips.jsonl`, a line for each.
+//!
+//! All here may wait for a disk, and so may whoever calls it.
 
 use std::{
+    collections::HashSet,
+    ffi::OsString,
     fs::{File, OpenOptions},
-    io::{Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -11,6 +14,7 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 
+use super::{keep::Steadiness, lines};
 use crate::whole_file;
 
 /// The file with a line for each clip.
@@ -18,6 +22,10 @@ pub const LINES: &str = "clips.jsonl";
 /// Endings of a clip's video and picture.
 pub const VIDEO: &str = "mp4";
 pub const PICTURE: &str = "jpg";
+/// The file of lines is written anew when lines of deleted clips are one in so many of it.
+const DEAD_SHARE: usize = 4;
+/// Lines that may wait for a disk that is full.
+const WAITING: usize = 1_000;
 /// Characters of `2026-11-23T12-00-00.000Z`.
 const TIME: usize = 24;
 
@@ -67,9 +75,20 @@ pub fn utc(time: SystemTime) -> String {
 pub struct Folder {
     path: PathBuf,
     /// Held by who writes [`LINES`].
-    lines: Mutex<()>,
+    lines: Mutex<Lines>,
     /// Videos that are being written.
     writing: Mutex<Vec<PathBuf>>,
+    /// Whether the clock can be believed. Held by who deletes by age.
+    pub(super) steadiness: Mutex<Steadiness>,
+}
+
+/// What is known of [`LINES`].
+#[derive(Debug, Default)]
+struct Lines {
+    /// Lines that the disk had no room for.
+    waiting: Vec<String>,
+    /// Lines in the file, and those of them whose clips are gone; `None` before it is looked.
+    counted: Option<(usize, usize)>,
 }
 
 impl Folder {
@@ -79,14 +98,28 @@ impl Folder {
     /// [`FolderError`]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
         std::fs::create_dir_all(path).map_err(|source| FolderError { path: path.into(), source })?;
-        Ok(Self { path: path.into(), lines: Mutex::default(), writing: Mutex::default() })
+        Ok(Self { path: path.into(), lines: Mutex::default(), writing: Mutex::default(), steadiness: Mutex::default() })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sees that no power cut takes away the names of the files that are there.
+    ///
+    /// # Errors
+    /// [`FolderError`]
+    pub fn sync(&self) -> Result<(), FolderError> {
+        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
+        synced.map_err(|source| FolderError { path: self.path.clone(), source })
     }
 
     /// Where a clip of a camera goes that begins at a time; taken until [`Self::release`].
     pub fn claim(&self, camera: &str, start: SystemTime) -> PathBuf {
         let mut writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let stem = format!("{}_{}", utc(start).replace(':', "-"), file_name(camera));
-        let free = |path: &PathBuf| !path.exists() && !writing.contains(path);
+        let free = |path: &PathBuf| path.symlink_metadata().is_err() && !writing.contains(path);
         let first = self.path.join(format!("{stem}.{VIDEO}"));
         let others = (2u64..).map(|n| self.path.join(format!("{stem}-{n}.{VIDEO}")));
         let path = std::iter::once(first.clone()).chain(others).find(free).unwrap_or(first);
@@ -99,14 +132,32 @@ impl Folder {
         self.writing.lock().unwrap_or_else(PoisonError::into_inner).retain(|path| path != video);
     }
 
-    /// Adds a clip's line.
+    /// Adds a clip's line, which no power cut takes away then. Where the disk has no room, it comes with the next one.
     ///
     /// # Errors
     /// [`FolderError`]
     pub fn add(&self, line: &Line) -> Result<(), FolderError> {
         let path = self.path.join(LINES);
-        let _held = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        append(&path, line).map_err(|source| FolderError { path, source })
+        let failed = |source| FolderError { path: path.clone(), source };
+        let line = serde_json::to_string(line).map_err(|e| failed(e.into()))? + "\n";
+        let mut known = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        known.waiting.push(line);
+        let text = known.waiting.concat();
+        let is_new = path.symlink_metadata().is_err();
+        let opened = OpenOptions::new().create(true).append(true).read(true).open(&path);
+        let added = opened.and_then(|mut file| lines::append(&mut file, &text).and_then(|()| file.sync_data()));
+        match added {
+            Ok(()) => {
+                let more = known.waiting.drain(..).count();
+                known.counted = known.counted.map(|(all, dead)| (all + more, dead));
+            }
+            Err(e) => {
+                let too_many = known.waiting.len().saturating_sub(WAITING);
+                known.waiting.drain(..too_many);
+                return Err(failed(e));
+            }
+        }
+        if is_new { self.sync() } else { Ok(()) }
     }
 
     /// The finished clips: when each began, its video, and the bytes of that and its picture; the oldest first. Files of other names are
@@ -121,6 +172,9 @@ impl Folder {
         for entry in std::fs::read_dir(&self.path).map_err(failed)? {
             let path = entry.map_err(failed)?.path();
             let Some(start) = start_of(&path).filter(|_| !writing.contains(&path)) else { continue };
+            if path.is_dir() {
+                continue;
+            }
             let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
             let bytes = size(&path) + size(&path.with_extension(PICTURE));
             clips.push((start, path, bytes));
@@ -129,10 +183,11 @@ impl Folder {
         Ok(clips)
     }
 
-    /// Deletes clips whole: videos, pictures, and their lines.
+    /// Deletes clips: videos and pictures. Their lines go later, when there are enough of them. One that can't be deleted does not stop the
+    /// others.
     ///
     /// # Errors
-    /// [`FolderError`]
+    /// [`FolderError`] of the first that can't be deleted.
     pub fn delete(&self, videos: &[PathBuf]) -> Result<(), FolderError> {
         if videos.is_empty() {
             return Ok(());
@@ -141,25 +196,55 @@ impl Folder {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(FolderError { path: path.into(), source: e }),
             _ => Ok(()),
         };
-        for video in videos {
-            gone(&video.with_extension(PICTURE))?;
-            gone(video)?;
-        }
-        let names: Vec<&str> = videos.iter().filter_map(|video| video.file_name()?.to_str()).collect();
+        let each = videos.iter().map(|video| gone(&video.with_extension(PICTURE)).and_then(|()| gone(video)));
+        let failed: Vec<FolderError> = each.filter_map(Result::err).collect();
         let path = self.path.join(LINES);
-        let _held = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let failed = |source| FolderError { path: path.clone(), source };
-        let text = match std::fs::read_to_string(&path) {
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            read => read.map_err(failed)?,
-        };
-        let stays = |line: &&str| {
-            let line: Option<serde_json::Value> = serde_json::from_str(line).ok();
-            !line.is_some_and(|line| line["file"].as_str().is_some_and(|file| names.contains(&file)))
-        };
-        let left: String = text.lines().filter(stays).map(|line| format!("{line}\n")).collect();
-        whole_file::write(&path, left.as_bytes()).map_err(failed)
+        let tidied = self.tidy(videos.len() - failed.len()).map_err(|source| FolderError { path, source });
+        failed.into_iter().next().map_or(tidied, Err)
     }
+
+    /// As many clips more are gone: writes the lines anew without those of clips that are not there, if they are enough.
+    fn tidy(&self, gone: usize) -> std::io::Result<()> {
+        let path = self.path.join(LINES);
+        let mut known = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut there = None;
+        let (all, dead) = match known.counted {
+            Some((all, dead)) => (all, dead + gone),
+            None => {
+                let there: &HashSet<OsString> = there.insert(self.names()?);
+                let text = read(&path)?;
+                (text.lines().count(), text.lines().filter(|line| !stays(line, there)).count())
+            }
+        };
+        known.counted = Some((all, dead));
+        if dead == 0 || dead * DEAD_SHARE < all {
+            return Ok(());
+        }
+        let there = there.map_or_else(|| self.names(), Ok)?;
+        let left: Vec<String> =
+            read(&path)?.lines().filter(|line| stays(line, &there)).map(|line| format!("{line}\n")).collect();
+        known.counted = Some((left.len(), 0));
+        whole_file::write(&path, left.concat().as_bytes())
+    }
+
+    fn names(&self) -> std::io::Result<HashSet<OsString>> {
+        std::fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+}
+
+/// A file's text; none where it is not there.
+fn read(path: &Path) -> std::io::Result<String> {
+    match std::fs::read(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        // A power cut may have left anything.
+        read => read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+    }
+}
+
+/// Whether a line is of a clip that is there.
+fn stays(line: &str, there: &HashSet<OsString>) -> bool {
+    let line: Option<serde_json::Value> = serde_json::from_str(line).ok();
+    line.is_none_or(|line| line["file"].as_str().is_none_or(|file| there.contains(std::ffi::OsStr::new(file))))
 }
 
 /// When a clip began, by its name; `None` for other files.
@@ -174,20 +259,6 @@ fn start_of(path: &Path) -> Option<SystemTime> {
 fn file_name(camera: &str) -> String {
     let fits = |c: char| if c.is_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
     camera.chars().map(fits).take(60).collect()
-}
-
-fn append(path: &Path, line: &Line) -> std::io::Result<()> {
-    let mut file: File = OpenOptions::new().create(true).append(true).read(true).open(path)?;
-    let mut text = serde_json::to_string(line)? + "\n";
-    // A crash may have left half a line.
-    if file.seek(SeekFrom::End(-1)).is_ok() {
-        let mut last = [0];
-        file.read_exact(&mut last)?;
-        if last != *b"\n" {
-            text.insert(0, '\n');
-        }
-    }
-    file.write_all(text.as_bytes())
 }
 
 /// When something was that the running time tells, if it is `now` by both clocks.
@@ -272,6 +343,64 @@ pub(super) mod tests {
         assert_eq!(lines.lines().count(), 2);
         assert!(!lines.contains(name(&clips[2]).to_str().unwrap()));
         folder.delete(&clips[2..]).unwrap();
+    }
+
+    #[test]
+    fn lines_of_deleted_clips_go_when_they_are_a_quarter() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let clips: Vec<PathBuf> = (0..9).map(|i| folder.claim("yard", at(i))).collect();
+        for clip in &clips {
+            std::fs::write(clip, [0; 10]).unwrap();
+            folder.add(&line(clip.file_name().unwrap().to_str().unwrap())).unwrap();
+        }
+        let path = temporary.path().join(LINES);
+        let counts = clips.iter().map(|clip| {
+            folder.delete(std::slice::from_ref(clip)).unwrap();
+            std::fs::read_to_string(&path).unwrap().lines().count()
+        });
+        assert_eq!(counts.collect::<Vec<_>>(), [9, 9, 6, 6, 4, 3, 2, 1, 0]);
+        // What another process left is counted.
+        let other = Folder::open(temporary.path()).unwrap();
+        for clip in &clips[..3] {
+            std::fs::write(clip, [0; 10]).unwrap();
+            other.add(&line(clip.file_name().unwrap().to_str().unwrap())).unwrap();
+        }
+        std::fs::remove_file(&clips[0]).unwrap();
+        Folder::open(temporary.path()).unwrap().delete(&clips[1..2]).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 1);
+    }
+
+    #[test]
+    fn what_cannot_be_deleted_does_not_stop_the_others() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let clips: Vec<PathBuf> = (0..3).map(|i| folder.claim("yard", at(i))).collect();
+        for clip in &clips {
+            std::fs::write(clip, [0; 10]).unwrap();
+            folder.release(clip);
+        }
+        // A folder is no file that can be deleted.
+        std::fs::create_dir(clips[0].with_extension(PICTURE)).unwrap();
+        let error = folder.delete(&clips[..2]).unwrap_err().to_string();
+        assert!(error.starts_with(clips[0].with_extension(PICTURE).to_str().unwrap()), "{error}");
+        assert_eq!(clips.iter().map(|clip| clip.exists()).collect::<Vec<_>>(), [true, false, true]);
+        std::fs::create_dir(temporary.path().join("1970-01-01T00-00-09.000Z_yard.mp4")).unwrap();
+        assert_eq!(folder.clips().unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_line_that_the_disk_has_no_room_for_comes_later() {
+        let temporary = tempfile::tempdir().unwrap();
+        let folder = Folder::open(temporary.path()).unwrap();
+        let path = temporary.path().join(LINES);
+        std::fs::create_dir(&path).unwrap();
+        folder.add(&line("a.mp4")).unwrap_err();
+        std::fs::remove_dir(&path).unwrap();
+        folder.add(&line("b.mp4")).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let files: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(files.iter().map(|line| line["file"].as_str().unwrap()).collect::<Vec<_>>(), ["a.mp4", "b.mp4"]);
     }
 
     #[test]

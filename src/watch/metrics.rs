@@ -1,18 +1,33 @@
 //! What is going on, in numbers, for Prometheus (text format 0.0.4).
 
 use std::{
+    collections::VecDeque,
+    convert::Infallible,
     fmt::Write,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     str::FromStr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
 
+use hyper::{
+    Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE, server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
 use thiserror::Error;
-use tiny_http::{Header, Method, Response, Server};
+use tokio::{runtime, sync::oneshot, task::JoinHandle as Task};
+
+/// Connections at a time. One more ends the oldest.
+const CONNECTIONS: usize = 16;
+/// How long a connection may last: it asks once.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Wait after a connection could not be taken: there may be no descriptors for a while.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The numbers can't be served.
 #[derive(Debug, Error)]
@@ -55,7 +70,7 @@ pub struct Counts {
     pub latency: AtomicU64,
     /// Clips that are complete.
     pub clips: AtomicU64,
-    /// Moments that were to be kept and are not: they were gone, or the disk refused them.
+    /// Moments that were to be kept and are not, or not to their end: they were gone, or the disk did not take all of them.
     pub missed: AtomicU64,
 }
 
@@ -72,7 +87,9 @@ const SERIES: [Series; 9] = [
     ("shed_total", "counter", "Pictures that were not decoded for lack of time.", |counts| &counts.shed),
     ("latency_seconds", "gauge", "From the latest segment's end to its score.", |counts| &counts.latency),
     ("clips_total", "counter", "Clips that are complete.", |counts| &counts.clips),
-    ("missed_total", "counter", "Moments that were to be kept and are not.", |counts| &counts.missed),
+    ("missed_total", "counter", "Moments that were to be kept and are not, or not to their end.", |counts| {
+        &counts.missed
+    }),
     ("reconnects_total", "counter", "Connections after the first.", |counts| &counts.reconnects),
 ];
 
@@ -110,7 +127,9 @@ impl Metrics {
 
 /// Serves the numbers at `/metrics` until it is dropped.
 pub struct Endpoint {
-    server: Arc<Server>,
+    address: SocketAddr,
+    /// Dropped to end it.
+    closing: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -118,43 +137,81 @@ impl Endpoint {
     /// # Errors
     /// [`MetricsError::Taken`]
     pub fn open(Address(address): Address, metrics: Metrics) -> Result<Self, MetricsError> {
-        let server = Server::http(address).map_err(|e| MetricsError::Taken { address, reason: e.to_string() })?;
-        let server = Arc::new(server);
-        let serving = server.clone();
+        let taken = |e: std::io::Error| MetricsError::Taken { address, reason: e.to_string() };
+        let listener = TcpListener::bind(address).map_err(taken)?;
+        listener.set_nonblocking(true).map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build().map_err(taken)?;
+        let (closing, closed) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            for request in serving.incoming_requests() {
-                let kind = Header::from_bytes("Content-Type", "text/plain; version=0.0.4").ok();
-                // One that goes before it is answered gets no answer.
-                let _ = match (request.method(), request.url()) {
-                    (Method::Get | Method::Head, "/metrics") => {
-                        let answer = Response::from_string(metrics.text());
-                        request.respond(kind.into_iter().fold(answer, Response::with_header))
-                    }
-                    _ => request.respond(Response::from_string("the numbers are at /metrics\n").with_status_code(404)),
-                };
-            }
+            runtime.block_on(async {
+                tokio::select! {
+                    () = serve(listener, Arc::new(metrics)) => {}
+                    _ = closed => {}
+                }
+            });
         });
-        Ok(Self { server, thread: Some(thread) })
+        Ok(Self { address, closing: Some(closing), thread: Some(thread) })
     }
 
     /// Where it is.
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.server.server_addr().to_ip()
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 }
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.server.unblock();
+        self.closing = None;
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
     }
 }
 
+/// Ends only where the listener can't be used at all.
+async fn serve(listener: TcpListener, metrics: Arc<Metrics>) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut connections: VecDeque<Task<()>> = VecDeque::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
+        connections.retain(|connection| !connection.is_finished());
+        if connections.len() >= CONNECTIONS
+            && let Some(oldest) = connections.pop_front()
+        {
+            oldest.abort();
+        }
+        let metrics = metrics.clone();
+        let answers = service_fn(move |request| {
+            let answer = answer(&request, &metrics);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        // Who asks again connects again.
+        let connection = http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), answers);
+        connections.push_back(tokio::spawn(async move {
+            // One that goes before it is answered, or does not ask in time, gets no answer.
+            let _ = tokio::time::timeout(PATIENCE, connection).await;
+        }));
+    }
+}
+
+fn answer(request: &Request<Incoming>, metrics: &Metrics) -> Response<String> {
+    let is_asked = matches!(*request.method(), Method::GET | Method::HEAD) && request.uri().path() == "/metrics";
+    let text = if is_asked { metrics.text() } else { "the numbers are at /metrics\n".into() };
+    let kind = if is_asked { "text/plain; version=0.0.4" } else { "text/plain" };
+    let mut answer = Response::new(text);
+    *answer.status_mut() = if is_asked { StatusCode::OK } else { StatusCode::NOT_FOUND };
+    answer.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
+    answer
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write as _};
 
     #[test]
     fn numbers_are_on_loopback_unless_told_otherwise() {
@@ -176,7 +233,7 @@ mod tests {
         let metrics = Metrics { cameras: vec![("a \"b\"".into(), counts)], lost: vec![Arc::new(AtomicU64::new(3))] };
         let endpoint = Endpoint::open("0".parse().unwrap(), metrics).unwrap();
         let get = |path| {
-            let url = format!("http://{}{path}", endpoint.address().unwrap());
+            let url = format!("http://{}{path}", endpoint.address());
             let mut answer = ureq::config::Config::builder()
                 .http_status_as_error(false)
                 .build()
@@ -198,5 +255,23 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
         assert_eq!(get("/other").0, 404);
+    }
+    #[test]
+    fn connections_that_ask_nothing_do_not_keep_others_from_it() {
+        let endpoint = Endpoint::open("0".parse().unwrap(), Metrics::default()).unwrap();
+        let connect = || std::net::TcpStream::connect(endpoint.address()).unwrap();
+        let mut idle: Vec<_> = (0..40).map(|_| connect()).collect();
+        let ask = |mut stream: std::net::TcpStream| {
+            let mut text = String::new();
+            stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+            stream.read_to_string(&mut text).map(|_| text)
+        };
+        let answered =
+            |text: &str| text.starts_with("HTTP/1.1 200 ") && text.ends_with("desumnet_events_lost_total 0\n");
+        assert!(answered(&ask(connect()).unwrap()));
+        // The latest are there yet, the first are not: they were ended for others.
+        let latest = idle.pop().unwrap();
+        assert!(answered(&ask(latest).unwrap()));
+        assert_eq!(idle[0].read(&mut [0]).map_err(|e| e.kind()).unwrap_or(0), 0);
     }
 }

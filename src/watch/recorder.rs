@@ -5,10 +5,13 @@
 //! In such files the muxer of GStreamer 1.22 lets every stream begin at 0. So the first packet of a stream is drawn out, to where the
 //! next one belongs: that one and all after it are in step. (Its other fragmented mode, `first-moov-then-finalise`, keeps the beginnings
 //! apart, but until it is finalised no player opens it where a fragment holds a single packet of silence.)
+//!
+//! GStreamer muxes in memory. The caller's thread opens, writes and closes the file: a disk that hangs holds up nothing else.
 
 use std::{
+    fs::File,
+    io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use gst::prelude::*;
@@ -18,9 +21,9 @@ use super::ring::Packet;
 
 /// What a crash may cost at the end of a clip, and what a clip may be too long.
 pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
-/// Bytes that may wait for a disk that is slow.
+/// Bytes that may wait for the muxer.
 const WAITING: u64 = 64 << 20;
-/// How long the disk may take for a clip's end.
+/// How long the muxer may take for a clip's end.
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
 /// Why a clip can't be written, or not further. What is written stays, and plays.
@@ -32,8 +35,8 @@ pub enum RecordError {
     Codec { codec: String, path: PathBuf },
     #[error("{path} can't be written: {reason}; the clip ends there; see that the disk has room and is there")]
     Unwritable { path: PathBuf, reason: String },
-    #[error("{path}: the disk takes less than the camera sends; the clip ends there; give a faster disk")]
-    Slow { path: PathBuf },
+    #[error("{path}: one of the camera's streams does not go on, and the others wait for it; the clip ends there")]
+    Stuck { path: PathBuf },
 }
 
 /// A part of a file that plays by itself, of one stream. Times in the file, ns.
@@ -54,65 +57,69 @@ struct Written {
 }
 
 impl Written {
-    /// More comes: the head of a fragment, or a packet of it.
-    fn note(&mut self, buffer: &gst::BufferRef) {
-        let head = [&(buffer.size() as u32).to_be_bytes()[..], b"moof"].concat();
-        if buffer.map_readable().is_ok_and(|bytes| bytes.starts_with(&head)) {
+    /// More is written: the head of a fragment, or a packet of it.
+    fn note(&mut self, buffer: &gst::BufferRef, bytes: &[u8]) {
+        if bytes.starts_with(&[&(bytes.len() as u32).to_be_bytes()[..], b"moof"].concat()) {
             self.fragments.push(Fragment { at: self.bytes, start: u64::MAX, end: 0 });
         } else if let Some((fragment, decode)) = self.fragments.last_mut().zip(buffer.dts_or_pts()) {
             let end = buffer.pts().unwrap_or(decode) + buffer.duration().unwrap_or_default();
             fragment.start = fragment.start.min(decode.nseconds());
             fragment.end = fragment.end.max(end.nseconds());
         }
-        self.bytes += buffer.size() as u64;
+        self.bytes += bytes.len() as u64;
+    }
+
+    /// The latest end of all packets.
+    fn reached(&self) -> u64 {
+        self.fragments.iter().map(|fragment| fragment.end).max().unwrap_or_default()
     }
 }
 
 /// A clip's file while it grows.
 pub struct Recorder {
     path: PathBuf,
+    file: File,
     pipeline: gst::Pipeline,
     sources: Vec<gst_app::AppSrc>,
+    /// Gives what is to be written.
+    muxed: gst_app::AppSink,
     /// Running time of the clip's first picture, ns.
     start: u64,
     /// How long before it plays the first picture is decoded; known with that.
     lead: Option<gst::ClockTime>,
     /// Streams that have begun.
     begun: Vec<bool>,
-    written: Arc<Mutex<Written>>,
+    written: Written,
 }
 
 impl Recorder {
-    /// Opens the file for streams with these caps, the video first. It begins at `start`, running time in ns.
+    /// Takes an empty file, at `path`, for streams with these caps, the video first. It begins at `start`, running time in ns.
     ///
     /// # Errors
     /// [`RecordError`]
-    pub fn begin(path: &Path, caps: &[gst::Caps], start: u64) -> Result<Self, RecordError> {
-        let make = gst::ElementFactory::make;
-        let missing = |_| RecordError::Element("mp4mux, appsrc or filesink".into());
-        let muxer = make("mp4mux")
+    pub fn begin(file: File, path: &Path, caps: &[gst::Caps], start: u64) -> Result<Self, RecordError> {
+        let missing = |_| RecordError::Element("mp4mux or appsrc".into());
+        let muxer = gst::ElementFactory::make("mp4mux")
             .property("fragment-duration", FRAGMENT.mseconds() as u32)
             .property("streamable", true)
             .build()
             .map_err(missing)?;
-        // What is written is to be in the file at once, not in a buffer that a crash takes along.
-        let sink = make("filesink").property_from_str("buffer-mode", "unbuffered").property("location", path);
-        let sink = sink.property("async", false).build().map_err(missing)?;
-        let written = Arc::new(Mutex::new(Written::default()));
-        if let Some(pad) = sink.static_pad("sink") {
-            watch_file(&pad, written.clone());
-        }
+        // It can't be gone back in: the muxer would write a duration to its head, and to its end an index of the fragments, neither of
+        // which holds once it is cut off.
+        let muxed = gst_app::AppSink::builder().sync(false).async_(false).build();
         let pipeline = gst::Pipeline::new();
         let unlinked = |e: glib::BoolError| RecordError::Unwritable { path: path.into(), reason: e.to_string() };
-        pipeline.add_many([&muxer, &sink]).and_then(|()| muxer.link(&sink)).map_err(unlinked)?;
+        pipeline.add_many([&muxer, muxed.upcast_ref()]).and_then(|()| muxer.link(&muxed)).map_err(unlinked)?;
         let mut recorder = Self {
             path: path.into(),
+            file,
             pipeline,
             sources: Vec::new(),
+            muxed,
             start,
             lead: None,
             begun: vec![false; caps.len()],
-            written,
+            written: Written::default(),
         };
         for (i, caps) in caps.iter().enumerate() {
             let source = gst_app::AppSrc::builder().caps(caps).format(gst::Format::Time).max_bytes(0).build();
@@ -138,10 +145,10 @@ impl Recorder {
         &self.path
     }
 
-    /// More of each stream. Doesn't wait for the disk.
+    /// More of each stream. Writes what the muxer has made of the streams so far.
     ///
     /// # Errors
-    /// [`RecordError::Unwritable`] or [`RecordError::Slow`]
+    /// [`RecordError::Unwritable`] or [`RecordError::Stuck`]
     pub fn push(&mut self, streams: Vec<Vec<Packet<gst::Sample>>>) -> Result<(), RecordError> {
         for ((source, begun), packets) in self.sources.iter().zip(&mut self.begun).zip(streams) {
             for packet in packets {
@@ -161,40 +168,71 @@ impl Recorder {
             }
         }
         if self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
-            return Err(RecordError::Slow { path: self.path.clone() });
+            return Err(RecordError::Stuck { path: self.path.clone() });
         }
+        self.write_out()?;
         self.failure().map_or(Ok(()), Err)
     }
 
-    /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Waits for the disk.
+    /// Writes what the muxer has ready.
     ///
     /// # Errors
-    /// [`RecordError::Unwritable`] or [`RecordError::Slow`]
-    pub fn finish(self, end: u64) -> Result<u64, RecordError> {
+    /// [`RecordError::Unwritable`]
+    pub fn write_out(&mut self) -> Result<(), RecordError> {
+        while let Some(sample) = self.muxed.try_pull_sample(gst::ClockTime::ZERO) {
+            self.write(&sample)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, sample: &gst::Sample) -> Result<(), RecordError> {
+        let Some(buffer) = sample.buffer() else { return Ok(()) };
+        let bytes = buffer.map_readable().map_err(|e| self.unwritable(&e))?;
+        self.file.write_all(&bytes).map_err(|e| self.unwritable(&e))?;
+        self.written.note(buffer, &bytes);
+        Ok(())
+    }
+
+    /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Then the file is on the
+    /// disk for good.
+    ///
+    /// # Errors
+    /// [`RecordError::Unwritable`] or [`RecordError::Stuck`]
+    pub fn finish(&mut self, end: u64) -> Result<u64, RecordError> {
         for source in &self.sources {
             let _ = source.end_of_stream();
         }
-        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
-        let message = self.pipeline.bus().and_then(|bus| bus.timed_pop_filtered(PATIENCE, &ends));
-        match message.as_ref().map(|message| message.view()) {
-            Some(gst::MessageView::Eos(_)) => self.cut_off(end),
-            Some(gst::MessageView::Error(error)) => Err(self.unwritable(&error.error())),
-            _ => Err(RecordError::Slow { path: self.path.clone() }),
+        while let Some(sample) = self.muxed.try_pull_sample(PATIENCE) {
+            self.write(&sample)?;
         }
+        if !self.muxed.is_eos() {
+            return Err(self.failure().unwrap_or_else(|| RecordError::Stuck { path: self.path.clone() }));
+        }
+        let until = self.lead.unwrap_or_default().nseconds() + end.saturating_sub(self.start);
+        let stays = self.written.fragments.iter().rposition(|fragment| fragment.start < until);
+        self.cut_off(stays.map_or(0, |last| last + 1)).map_err(|e| self.unwritable(&e))?;
+        self.file.sync_all().map_err(|e| self.unwritable(&e))?;
+        Ok(self.reached())
     }
 
-    fn cut_off(&self, end: u64) -> Result<u64, RecordError> {
-        let lead = self.lead.unwrap_or_default().nseconds();
-        let until = lead + end.saturating_sub(self.start);
-        let written = locked(&self.written);
-        let stays = written.fragments.iter().rposition(|fragment| fragment.start < until).map_or(0, |last| last + 1);
-        let (stays, goes) = written.fragments.split_at(stays);
-        if let Some(first) = goes.first() {
-            let cut = std::fs::OpenOptions::new().write(true).open(&self.path).and_then(|file| file.set_len(first.at));
-            cut.map_err(|e| RecordError::Unwritable { path: self.path.clone(), reason: e.to_string() })?;
-        }
-        let reached = stays.iter().map(|fragment| fragment.end).max().unwrap_or_default();
-        Ok(self.start + reached.saturating_sub(lead))
+    /// After a failure: ends the file with what is whole of it, as far as the disk lets it; when that ends, running time in ns.
+    pub fn give_up(&mut self) -> u64 {
+        // The last fragment may lack a part.
+        let whole = self.written.fragments.len().saturating_sub(1);
+        let _ = self.cut_off(whole).and_then(|()| self.file.sync_all());
+        self.reached()
+    }
+
+    /// Keeps as many fragments.
+    fn cut_off(&mut self, stay: usize) -> std::io::Result<()> {
+        let cut = self.written.fragments.get(stay).map_or(Ok(()), |first| self.file.set_len(first.at));
+        self.written.fragments.truncate(stay);
+        cut
+    }
+
+    /// When what is written ends, running time in ns.
+    pub fn reached(&self) -> u64 {
+        self.start + self.written.reached().saturating_sub(self.lead.unwrap_or_default().nseconds())
     }
 
     fn failure(&self) -> Option<RecordError> {
@@ -203,32 +241,9 @@ impl Recorder {
         Some(self.unwritable(&error.error()))
     }
 
-    fn unwritable(&self, reason: &glib::Error) -> RecordError {
+    fn unwritable(&self, reason: &dyn std::fmt::Display) -> RecordError {
         RecordError::Unwritable { path: self.path.clone(), reason: reason.to_string() }
     }
-}
-
-fn locked(written: &Mutex<Written>) -> MutexGuard<'_, Written> {
-    written.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Notes what goes to a file. It is never gone back in: the muxer would write a duration to its head, and to its end an index of the
-/// fragments, neither of which holds once it is cut off.
-fn watch_file(pad: &gst::Pad, written: Arc<Mutex<Written>>) {
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(buffer) = info.buffer() {
-            locked(&written).note(buffer);
-        }
-        gst::PadProbeReturn::Ok
-    });
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        let Some(gst::QueryViewMut::Seeking(seeking)) = info.query_mut().map(gst::QueryRef::view_mut) else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let nowhere = gst::GenericFormattedValue::none_for_format(gst::Format::Bytes);
-        seeking.set(false, nowhere, nowhere);
-        gst::PadProbeReturn::Handled
-    });
 }
 
 impl Drop for Recorder {

@@ -20,7 +20,8 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use self::connection::{Connection, ENDED, Pace, Shared, UNFIT};
-use super::{clock::Clock, cutter::Decision, metrics::Counts, ring::Packet, secrets::Secrets};
+use super::{clock::Clock, cutter::Decision, metrics::Counts, ring::Packet};
+use crate::secrets::Secrets;
 
 /// Wait before the second try to connect; doubled with each, up to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_secs(1);

@@ -90,7 +90,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("desumnet-train: {error}");
+            eprintln!("desumnet-train: {}", gstdesumnet::secrets::hide(&error.to_string()));
             ExitCode::FAILURE
         }
     }

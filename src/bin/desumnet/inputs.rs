@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use gstdesumnet::decode::local_path;
+use gstdesumnet::{decode::local_path, secrets};
 use serde::Serialize;
 
 use crate::tell::{print, say};
@@ -102,13 +102,14 @@ impl Inputs {
                 Ok(done) => (!done.failed.is_empty()).then(|| done.failed.join("; ")),
                 Err(error) => Some(error.to_string()),
             };
+            let error = error.map(|error| secrets::hide(&error));
             match &done {
                 Ok(Done { document, .. }) if json => {
                     print(&(serde_json::to_string(&Line { document, error: error.clone() })? + "\n"))?;
                 }
                 Ok(Done { text, .. }) => print(text)?,
-                Err(error) if json => {
-                    print(&format!("{}\n", serde_json::json!({ "video": name, "error": error.to_string() })))?;
+                Err(_) if json => {
+                    print(&format!("{}\n", serde_json::json!({ "video": secrets::hide(name), "error": error })))?;
                 }
                 Err(_) => {}
             }
@@ -169,7 +170,10 @@ fn place(video: &str) -> PathBuf {
 
 /// A video's name without folder and ending; of a URI, what its path ends in.
 fn stem(video: &str) -> OsString {
-    let path = local_path(video).unwrap_or_else(|| video.split(['?', '#']).next().unwrap_or(video).into());
+    let path = local_path(video).unwrap_or_else(|| {
+        let safe = secrets::hide(video);
+        safe.split(['?', '#']).next().unwrap_or_default().into()
+    });
     path.file_stem().unwrap_or(OsStr::new("video")).into()
 }
 

@@ -16,7 +16,7 @@ mod watch;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, Parser, Subcommand};
-use gstdesumnet::{manual, whole_file};
+use gstdesumnet::{manual, secrets, whole_file};
 
 /// Scores how much every moment of a video matters, and makes skims and time-lapses of it
 #[derive(Parser)]
@@ -64,7 +64,17 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| {
+        let told = error.render().to_string();
+        let safe = secrets::hide(&told);
+        if safe != told {
+            // It repeats a URL.
+            eprint!("{safe}");
+            std::process::exit(error.exit_code());
+        }
+        error.exit()
+    });
+    match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tell::say(format_args!("desumnet: {error}"));

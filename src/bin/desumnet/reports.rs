@@ -11,6 +11,7 @@ use gstdesumnet::{
     decode::{DecodeError, local_path},
     offline::VideoScores,
     report::{Files, Shot, Summary, chapters, csv, edl, otio, page, picture},
+    secrets,
     stills::stills,
     summary::plan::Plan,
     whole_file,
@@ -132,9 +133,9 @@ impl Reports<'_> {
     }
 
     fn summary(&self, base: &Path) -> std::io::Result<Summary> {
-        let video = &self.scores.video;
-        let path = local_path(video);
-        let name = path.as_deref().unwrap_or(Path::new(video)).file_name().unwrap_or_default();
+        let video = secrets::hide(&self.scores.video);
+        let path = local_path(&self.scores.video);
+        let name = path.as_deref().unwrap_or(Path::new(&video)).file_name().unwrap_or_default();
         let files = Files {
             name: name.to_string_lossy().into_owned(),
             url: match &path {

@@ -10,7 +10,7 @@ use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use gstdesumnet::{offline::VideoScores, report::document};
+use gstdesumnet::{offline::VideoScores, report::document, secrets};
 
 use crate::{
     inputs::{Done, Inputs, StdoutFormat, Video},
@@ -72,7 +72,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 
 /// For people.
 fn table(scores: &VideoScores) -> Result<String, std::fmt::Error> {
-    let mut table = format!("{}: {} (probability {:.2})\n", scores.video, scores.category, scores.confidence);
+    let video = secrets::hide(&scores.video);
+    let mut table = format!("{video}: {} (probability {:.2})\n", scores.category, scores.confidence);
     writeln!(table, "{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence")?;
     for s in &scores.segments {
         let start = s.start_ns as f64 / 1e9;

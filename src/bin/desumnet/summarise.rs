@@ -6,6 +6,7 @@ use gstdesumnet::{
     cut::{Container, Job, copy::Grid, cut},
     offline::VideoScores,
     report::document,
+    secrets,
     summary::plan::Plan,
 };
 use serde_json::json;
@@ -134,7 +135,7 @@ impl Summarised {
         let category = self.scores.as_ref().map(|scores| &scores.category);
         let confidence = self.scores.as_ref().map(|scores| scores.confidence);
         json!({
-            "video": video, "output": self.output.to_string_lossy(),
+            "video": secrets::hide(video), "output": self.output.to_string_lossy(),
             "duration_ns": self.scores.as_ref().map(|scores| scores.duration_ns),
             "output_duration_ns": self.plan.played_ns(),
             "category": category, "confidence": confidence, "parts": self.plan.parts(),

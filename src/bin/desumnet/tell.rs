@@ -6,14 +6,14 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-use gstdesumnet::whole_file;
+use gstdesumnet::{secrets, whole_file};
 
 /// Exit status of a program that SIGPIPE ends.
 const NOBODY_READS: i32 = 128 + 13;
 
-/// Says a line on standard error. That nobody listens any more stops no work.
+/// Says a line on standard error, without the secrets of the URLs in it. That nobody listens any more stops no work.
 pub fn say(line: impl Display) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = writeln!(io::stderr(), "{}", secrets::hide(&line.to_string()));
 }
 
 /// Prints a result on standard output. Where its reader has left (`| head`), the program ends without a word.

@@ -10,6 +10,7 @@ use std::{
 
 use gst::prelude::*;
 use gstdesumnet::{
+    secrets,
     summary::{
         online::{self, Online},
         threshold::{self, Threshold},
@@ -19,7 +20,7 @@ use gstdesumnet::{
         cameras::{Cameras, named},
         clips::Desk,
         complaints::Say,
-        events::{Outlet, Target},
+        events::{Outlet, Target, Trust},
         folder::Folder,
         keep::Keep,
         metrics::{Address, Counts, Endpoint, Metrics},
@@ -79,9 +80,12 @@ pub struct Args {
     /// Clips that stay: the newest up to a size (50GB) or an age (30d) [default: all]
     #[arg(long)]
     keep: Option<Keep>,
-    /// Where events go: json:FILE, json:-, mqtt://HOST/TOPIC, http://... or https://...; may be given several times
+    /// Where events go: json:FILE, json:-, mqtt(s)://HOST/TOPIC, http(s)://..., or @FILE with one a line; may be given several times
     #[arg(long, value_name = "WHERE")]
-    events: Vec<Target>,
+    events: Vec<String>,
+    /// Certificates (PEM) of the authorities that vouch for mqtts:// and https://, in place of the public ones
+    #[arg(long, value_name = "FILE")]
+    events_ca: Option<PathBuf>,
     /// Serve numbers for Prometheus at this port of loopback, or at ADDRESS:PORT
     #[arg(long, value_name = "PORT")]
     metrics: Option<Address>,
@@ -93,14 +97,17 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.max < args.min {
         return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
     }
-    let listed = args.listed()?;
-    let say: Say = Arc::new(|text| eprintln!("{text}"));
+    let cameras_listed = listed(&args.cameras, "give a file with a camera a line")?;
+    let events = listed(&args.events, "give a file with a place for events a line")?;
+    let events = events.iter().map(|event| event.parse()).collect::<Result<Vec<Target>, _>>()?;
+    let trust = args.events_ca.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+    let say: Say = Arc::new(|text| eprintln!("{}", secrets::hide(&text)));
     let folder = Arc::new(Folder::open(&args.clips)?);
-    let open = |target: &Target| Outlet::open(target.clone(), say.clone());
-    let outlets = Arc::new(args.events.iter().map(open).collect::<Result<Vec<_>, _>>()?);
+    let open = |target: Target| Outlet::open(target, &trust, say.clone());
+    let outlets = Arc::new(events.into_iter().map(open).collect::<Result<Vec<_>, _>>()?);
     let (mut cameras, mut taken) = (Vec::new(), BTreeSet::new());
     let mut metrics = Metrics { cameras: Vec::new(), lost: outlets.iter().map(Outlet::lost).collect() };
-    for camera in listed {
+    for camera in cameras_listed {
         let (name, uri) = named(&camera, &mut taken);
         let counts = Arc::new(Counts::default());
         metrics.cameras.push((name.clone(), counts.clone()));
@@ -151,18 +158,6 @@ fn watched_now() -> MutexGuard<'static, Vec<Stop>> {
 }
 
 impl Args {
-    /// The cameras, those of files too: what a password is in need not be on the command line.
-    fn listed(&self) -> Result<Vec<String>, Box<dyn Error>> {
-        let mut cameras = Vec::new();
-        for camera in &self.cameras {
-            match camera.strip_prefix('@') {
-                Some(path) => cameras.extend(lines(Path::new(path))?),
-                None => cameras.push(camera.clone()),
-            }
-        }
-        Ok(cameras)
-    }
-
     /// What scores a camera's pictures.
     fn scorer(&self) -> Result<gst::Element, Box<dyn Error>> {
         let bin = gst::Bin::new();
@@ -194,10 +189,23 @@ impl Args {
     }
 }
 
-/// A camera a line; what begins with `#` is none.
-fn lines(path: &Path) -> Result<Vec<String>, String> {
-    let text = std::fs::read_to_string(path);
-    let text = text.map_err(|e| format!("{}: {e}; give a file with a camera a line", path.display()))?;
+/// What is given, with what is in files in place of `@FILE`: what a password is in need not be on the command line.
+fn listed(given: &[String], remedy: &str) -> Result<Vec<String>, String> {
+    let mut all = Vec::new();
+    for one in given {
+        match one.strip_prefix('@') {
+            Some(path) => all.extend(lines(Path::new(path), remedy)?),
+            None => all.push(one.clone()),
+        }
+    }
+    Ok(all)
+}
+
+/// One a line; what begins with `#` is none.
+fn lines(path: &Path, remedy: &str) -> Result<Vec<String>, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}; {remedy}", path.display()))?;
+    // Windows' editors begin a file with a byte order mark.
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(str::to_owned).collect())
 }
@@ -210,8 +218,18 @@ mod tests {
     fn cameras_are_listed_in_files() {
         let temporary = tempfile::tempdir().unwrap();
         let path = temporary.path().join("cameras");
-        std::fs::write(&path, "# outside\nyard=rtsp://u:p@cam/live\n\n  rtsp://cam2/live\n").unwrap();
-        assert_eq!(lines(&path).unwrap(), ["yard=rtsp://u:p@cam/live", "rtsp://cam2/live"]);
-        assert!(lines(&temporary.path().join("none")).unwrap_err().ends_with("give a file with a camera a line"));
+        let given = ["test:".into(), format!("@{}", path.display())];
+        let listed = || listed(&given, "remedy");
+        let expected = ["test:", "yard=rtsp://u:p@cam/live", "rtsp://cam2/live"];
+        for text in [
+            "# outside\nyard=rtsp://u:p@cam/live\n\n  rtsp://cam2/live\n",
+            "\u{feff}# outside\r\nyard=rtsp://u:p@cam/live\r\n\r\nrtsp://cam2/live\r\n",
+            "\u{feff}yard=rtsp://u:p@cam/live\nrtsp://cam2/live",
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(listed().unwrap(), expected);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(listed().unwrap_err().ends_with("os error 2); remedy"));
     }
 }
