@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Changes when scores, shots or their document do.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A folder of scores.
 pub struct ScoreCache {
