@@ -267,9 +267,16 @@ impl<T> Pending<T> {
         self.waiting.len() + self.resolved.len()
     }
 
+    /// The first frame that waits for its segment, behind events that downstream may not have let go on either.
+    fn first_frame(&self) -> Option<(&Place, &Stay)> {
+        self.items
+            .iter()
+            .find_map(|item| if let Item::Frame(_, place, stay) = item { Some((place, stay)) } else { None })
+    }
+
     /// Whether so many bytes of frames wait that upstream should, too. Only where that helps: the first frame needs nothing more of upstream.
     pub fn is_heavy(&self, most: u64) -> bool {
-        let Some(Item::Frame(_, place, stay)) = self.items.front() else { return false };
+        let Some((place, stay)) = self.first_frame() else { return false };
         let newest = self.waiting.back().map(|(span, _)| span.index);
         let newest = newest.or(self.resolved.back().map(|outcome| outcome.span.index));
         self.bytes > most && newest >= Some(place.segment) && stay.sample < self.settled
@@ -278,7 +285,7 @@ impl<T> Pending<T> {
     /// Whether downstream keeps live frames that could go on waiting for so long that upstream should wait, too: for [`MOST_OVERDUE`] more
     /// than `latency`, ns, by the clock or by their timestamps. Where they are large, as [`MOST_BYTES`] tells, for no longer than that.
     pub fn is_overdue(&self, now: Instant, latency: u64) -> bool {
-        let Some(Item::Frame(_, place, stay)) = self.items.front() else { return false };
+        let Some((place, stay)) = self.first_frame() else { return false };
         let grace = if self.bytes > MOST_BYTES { Duration::ZERO } else { MOST_OVERDUE };
         let has_outcome = match self.waiting.front() {
             _ if self.resolved.back().is_some_and(|outcome| outcome.span.index >= place.segment) => true,
@@ -743,6 +750,7 @@ pub(crate) mod tests {
     #[test]
     fn a_recordings_upstream_waits_for_bytes_only_where_that_helps() {
         let (mut pending, now) = (Pending::default(), Instant::now());
+        pending.add_event("tag");
         frames(&mut pending, 0, &["a", "b", "c"]);
         // 300 bytes, of a segment that needs more frames.
         assert!(!pending.is_heavy(299));
@@ -753,6 +761,7 @@ pub(crate) mod tests {
         pending.settle(1);
         pending.answer(0, 0, score(3.0));
         assert!(matches!(pending.step(now), Step::Resolved(_)) && pending.is_heavy(299));
+        assert!(matches!(pending.step(now), Step::Other("tag")) && pending.is_heavy(299));
         assert!(matches!(pending.step(now), Step::Frame("a", ..)) && !pending.is_heavy(299) && pending.is_heavy(199));
     }
 
@@ -781,6 +790,7 @@ pub(crate) mod tests {
         assert!(pending.is_overdue(now, less) && !pending.is_overdue(now, enough));
         // Nor while a frame waits for its segment.
         pending.clear();
+        pending.add_event("tag");
         for (frame, pts) in [(0, 0), (1, 5_000_000_000)] {
             let stay = Stay { sample: 0, due: None, pts: Some(pts), bytes: 100 };
             pending.add_frame("a", Place { segment: 1, frame }, stay);

@@ -313,7 +313,7 @@ impl Score {
         input.segmenter.set_nominal_spacing(spacing);
         input.slowest = Slowest::default();
         input.shots.set_spacing(spacing);
-        self.shared.lock().spacing = spacing;
+        self.announce(&input.setup, spacing);
         Ok(())
     }
 }

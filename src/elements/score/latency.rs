@@ -74,6 +74,19 @@ impl Score {
         promised.unwrap_or_else(|| self.latency(setup))
     }
 
+    /// New caps: frames are `spacing` ns apart by them, 0 if they don't say. What the pipeline was told before them, it was told of others.
+    pub(super) fn announce(&self, setup: &Setup, spacing: u64) {
+        self.shared.lock().spacing = spacing;
+        let latency = self.latency(setup);
+        let mut state = self.shared.lock();
+        state.promised = state.promised.map(|_| latency);
+        gst::debug!(
+            CAT,
+            imp = self,
+            "By the caps, frames come {spacing} ns apart: they stay for {latency} ns at most if live"
+        );
+    }
+
     /// For a live frame that comes in now; `None` if it may stay for ever.
     pub(super) fn deadlines(&self, setup: &Setup) -> Option<Deadlines> {
         let stay = Duration::from_nanos(self.promised(setup));
