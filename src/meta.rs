@@ -18,10 +18,11 @@ pub const MESSAGE_NAME: &str = "desumnet-segment";
 /// Name of the structure of the element message per shot.
 pub const SHOT_MESSAGE_NAME: &str = "desumnet-shot";
 
-/// How a segment came by its score. The names are single words because GstStructure writes names and reads words.
+/// How a segment came by its score. With `FAILED` or `UNSCORED`, nobody knows how much it matters: who chooses by importance keeps it.
+/// The names are single words because GstStructure writes names and reads words.
 #[glib::flags(name = "DeSumNetImportanceFlags")]
 pub enum Flags {
-    /// The segment was short (end of stream, gap, new caps) and its last frame repeated.
+    /// The segment was short (end of stream, gap, new caps; live, a pause) and its last frame repeated.
     #[flags_value(name = "padded", nick = "padded")]
     PADDED = 1 << 0,
     /// The score is the last one before, not its own: by `interval`, or because its own is missing.
@@ -30,7 +31,7 @@ pub enum Flags {
     /// Its own score did not come in time (live pipelines only).
     #[flags_value(name = "late", nick = "late")]
     LATE = 1 << 2,
-    /// Scoring failed.
+    /// Scoring failed: its own, or that of the segment whose score it would carry.
     #[flags_value(name = "failed", nick = "failed")]
     FAILED = 1 << 3,
     /// There is no score at all: nothing was scored so far. Scores and importance are 0.

@@ -1,9 +1,16 @@
 //! What waits in the scoring element: frames and events in their order, and the segments that they belong to.
 //!
-//! Pure: frames and events are any `T`. Segments are resolved strictly in order, each with a [`Outcome`]; a frame is
-//! released once its segment is and it is known whether a shot starts with it, an event once everything before it is.
+//! Pure: frames and events are any `T`, and the time is given. Segments are resolved strictly in order, each with an [`Outcome`]. A frame goes
+//! on once its segment is resolved and it is known whether a shot starts with it; an event once everything before it has gone.
+//!
+//! A live stream's frames have an instant at which they go on whatever they lack, see [`Stay`]. So that their segment has an outcome by
+//! then, [`Step::Close`] says in time that an unfinished segment is to be finished as it is, and an unscored one takes the last score.
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     engine::{Score, ScoreError},
@@ -13,10 +20,17 @@ use crate::{
     summary::quantile::RunningQuantile,
 };
 
+/// Bytes of frames above which a recording's upstream waits, where waiting helps: 172 frames of 1920x1080 (I420), 43 of 3840x2160.
+pub const MOST_BYTES: u64 = 512 << 20;
+/// How long live frames may wait for downstream after they were due, before upstream waits: as long as in a `queue`.
+pub const MOST_OVERDUE: Duration = Duration::from_secs(1);
+
 /// What is known of a segment's frames besides their score.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Span {
     pub index: u64,
+    /// Number of the stream that it is of. Scores rank among those of their own stream, and are carried only within it.
+    pub stream: u64,
     /// ns; `None` where the frames carry no timestamps.
     pub start: Option<u64>,
     /// Running time of the first frame, ns.
@@ -29,9 +43,9 @@ pub struct Span {
 }
 
 impl Span {
-    pub fn new(segment: &Segment, running_time: Option<u64>) -> Self {
+    pub fn new(segment: &Segment, stream: u64, running_time: Option<u64>) -> Self {
         let Segment { index, start, duration, frames, stride, padded, .. } = *segment;
-        Self { index, start, running_time, duration, frames, stride, padded }
+        Self { index, stream, start, running_time, duration, frames, stride, padded }
     }
 }
 
@@ -49,6 +63,7 @@ pub struct Outcome {
     pub frame_scores: Vec<f32>,
     /// If asked for, and the score is its own.
     pub maps: Option<Maps>,
+    /// `FAILED` or `UNSCORED`: nobody knows how much the segment matters, whatever `score` and `importance` are. See [`Flags`].
     pub flags: Flags,
 }
 
@@ -73,14 +88,17 @@ pub struct Shot {
     pub starts: bool,
 }
 
-/// What a frame waits for, besides its segment.
+/// How long a frame waits besides for its segment, and what it takes up meanwhile.
 #[derive(Clone, Copy)]
-pub struct Decision {
+pub struct Stay {
     /// Number of the analysis frame that it is, or else follows.
     pub sample: u64,
-    /// When it goes on even though nobody knows yet whether a shot starts with it. A start that is told later is the next
+    /// When a live frame goes on even though nobody knows yet whether a shot starts with it. A start that is told later is the next
     /// frame's.
     pub due: Option<Instant>,
+    /// ns
+    pub pts: Option<u64>,
+    pub bytes: u64,
 }
 
 enum Waiting {
@@ -92,7 +110,9 @@ enum Waiting {
 }
 
 enum Item<T> {
-    Frame(T, Place, Decision),
+    Frame(T, Place, Stay),
+    /// A frame that is not scored and waits for nothing.
+    Passing(T),
     Other(T),
 }
 
@@ -102,21 +122,43 @@ pub enum Step<T> {
     Resolved(Arc<Outcome>),
     /// This frame of that segment goes on.
     Frame(T, Arc<Outcome>, u32, Shot),
+    /// This frame goes on as it is.
+    Passing(T),
     /// This event goes on.
     Other(T),
+    /// The segment of this number is to be finished as it is, or its frames would be late.
+    Close(u64),
     /// Nothing; until that instant, or until something is added.
     Wait(Option<Instant>),
+}
+
+/// The newest score, which segments without one of their own carry on.
+struct Last {
+    stream: u64,
+    score: Score,
+    importance: f32,
 }
 
 /// The queue.
 pub struct Pending<T> {
     items: VecDeque<Item<T>>,
+    /// Frames among them.
+    frames: usize,
+    /// What these take up.
+    bytes: u64,
+    /// PTS of the newest, ns.
+    newest: Option<u64>,
+    /// The unfinished segment, and when it is to be finished as it is.
+    open: Option<(u64, Instant)>,
     /// Not yet resolved, in order.
     waiting: VecDeque<(Span, Waiting)>,
     /// Resolved, with frames still to go.
     resolved: VecDeque<Arc<Outcome>>,
-    quantile: RunningQuantile,
-    last: Option<(Score, f32)>,
+    /// Of the stream of this number.
+    ranking: (u64, RunningQuantile),
+    last: Option<Last>,
+    /// The segment that would have brought the score to carry on failed.
+    failed: bool,
     /// Starts of shots that no frame has taken yet: analysis frame and number of the shot.
     starts: VecDeque<(u64, u64)>,
     /// Analysis frames below this number are known to start a shot or not.
@@ -129,10 +171,15 @@ impl<T> Default for Pending<T> {
     fn default() -> Self {
         Self {
             items: VecDeque::new(),
+            frames: 0,
+            bytes: 0,
+            newest: None,
+            open: None,
             waiting: VecDeque::new(),
             resolved: VecDeque::new(),
-            quantile: RunningQuantile::default(),
+            ranking: Default::default(),
             last: None,
+            failed: false,
             starts: VecDeque::new(),
             settled: 0,
             shot: 0,
@@ -141,8 +188,22 @@ impl<T> Default for Pending<T> {
 }
 
 impl<T> Pending<T> {
-    pub fn add_frame(&mut self, frame: T, place: Place, decision: Decision) {
-        self.items.push_back(Item::Frame(frame, place, decision));
+    pub fn add_frame(&mut self, frame: T, place: Place, stay: Stay) {
+        self.frames += 1;
+        self.bytes += stay.bytes;
+        self.newest = stay.pts.or(self.newest);
+        self.items.push_back(Item::Frame(frame, place, stay));
+    }
+
+    /// A frame that is not scored. It keeps its place.
+    pub fn add_passing(&mut self, frame: T) {
+        self.frames += 1;
+        self.items.push_back(Item::Passing(frame));
+    }
+
+    /// A segment began. At that instant it is to be finished as it is.
+    pub fn open(&mut self, segment: u64, close: Option<Instant>) {
+        self.open = close.map(|close| (segment, close));
     }
 
     /// Shot `number` starts with this analysis frame; in order.
@@ -161,37 +222,83 @@ impl<T> Pending<T> {
 
     /// A finished segment that the engine scores, by `deadline` if there is one.
     pub fn await_score(&mut self, span: Span, deadline: Option<Instant>) {
-        self.waiting.push_back((span, Waiting::Engine(deadline)));
+        self.finished(span, Waiting::Engine(deadline));
     }
 
     /// A finished segment that nobody scores: it takes the score of the one before.
     pub fn carry(&mut self, span: Span, why: Flags) {
-        self.waiting.push_back((span, Waiting::Turn(why | Flags::CARRIED)));
+        self.finished(span, Waiting::Turn(why | Flags::CARRIED));
     }
 
-    /// The engine's answer. It may come too late for its segment, and still ranks and is carried from then on.
-    pub fn answer(&mut self, index: u64, answer: Result<Score, ScoreError>) {
+    fn finished(&mut self, span: Span, waiting: Waiting) {
+        self.open = None;
+        self.waiting.push_back((span, waiting));
+    }
+
+    /// The engine's answer for a segment of this stream. It may come too late for its segment, and still ranks and is carried from then on.
+    pub fn answer(&mut self, stream: u64, index: u64, answer: Result<Score, ScoreError>) {
         let scored = answer.map(|score| {
-            let importance = self.quantile.add(score.score);
+            if self.ranking.0 != stream {
+                self.ranking = (stream, RunningQuantile::default());
+            }
+            let importance = self.ranking.1.add(score.score);
             (score, importance)
         });
         match (self.waiting.iter_mut().find(|(span, _)| span.index == index), scored) {
             (Some((_, waiting)), Ok((score, importance))) => *waiting = Waiting::Scored(score, importance),
             (Some((_, waiting)), Err(ScoreError::Shed)) => *waiting = Waiting::Turn(Flags::LATE | Flags::CARRIED),
             (Some((_, waiting)), Err(_)) => *waiting = Waiting::Turn(Flags::FAILED | Flags::CARRIED),
-            (None, Ok(scored)) => self.last = Some(scored),
-            (None, Err(_)) => {}
+            (None, Ok((score, importance))) => {
+                self.last = Some(Last { stream, score, importance });
+                self.failed = false;
+            }
+            (None, Err(ScoreError::Shed)) => {}
+            (None, Err(_)) => self.failed = true,
         }
     }
 
-    /// Segments that have their outcome, and whose frames have not all gone on.
-    pub fn resolved_segments(&self) -> usize {
-        self.resolved.len()
+    /// Frames that wait.
+    pub fn frames(&self) -> usize {
+        self.frames
     }
 
     /// Finished segments, with their outcome or not yet, whose frames have not all gone on.
     pub fn finished_segments(&self) -> usize {
         self.waiting.len() + self.resolved.len()
+    }
+
+    /// The first frame that waits for its segment, behind events that downstream may not have let go on either.
+    fn first_frame(&self) -> Option<(&Place, &Stay)> {
+        self.items
+            .iter()
+            .find_map(|item| if let Item::Frame(_, place, stay) = item { Some((place, stay)) } else { None })
+    }
+
+    /// Whether so many bytes of frames wait that upstream should, too. Only where that helps: the first frame needs nothing more of upstream.
+    pub fn is_heavy(&self, most: u64) -> bool {
+        let Some((place, stay)) = self.first_frame() else { return false };
+        let newest = self.waiting.back().map(|(span, _)| span.index);
+        let newest = newest.or(self.resolved.back().map(|outcome| outcome.span.index));
+        self.bytes > most && newest >= Some(place.segment) && stay.sample < self.settled
+    }
+
+    /// Whether downstream keeps live frames that could go on waiting for so long that upstream should wait, too: for [`MOST_OVERDUE`] more
+    /// than `latency`, ns, by the clock or by their timestamps. Where they are large, as [`MOST_BYTES`] tells, for no longer than that.
+    pub fn is_overdue(&self, now: Instant, latency: u64) -> bool {
+        let Some((place, stay)) = self.first_frame() else { return false };
+        let grace = if self.bytes > MOST_BYTES { Duration::ZERO } else { MOST_OVERDUE };
+        let has_outcome = match self.waiting.front() {
+            _ if self.resolved.back().is_some_and(|outcome| outcome.span.index >= place.segment) => true,
+            Some((span, Waiting::Engine(deadline))) if span.index == place.segment => {
+                deadline.is_some_and(|at| at <= now)
+            }
+            Some((span, _)) => span.index == place.segment,
+            None => false,
+        };
+        let could_go = has_outcome && stay.sample < self.settled || stay.due.is_some_and(|due| due <= now);
+        let waiting = self.newest.zip(stay.pts).map_or(0, |(newest, pts)| newest.saturating_sub(pts));
+        could_go && waiting > latency.saturating_add(grace.as_nanos() as u64)
+            || stay.due.is_some_and(|due| now.saturating_duration_since(due) > grace)
     }
 
     pub fn is_empty(&self) -> bool {
@@ -200,6 +307,7 @@ impl<T> Pending<T> {
 
     /// Forgets what waits; scores so far go on to count. The events that waited, in order.
     pub fn clear(&mut self) -> Vec<T> {
+        (self.frames, self.bytes, self.newest, self.open) = (0, 0, None, None);
         self.waiting.clear();
         self.resolved.clear();
         self.starts.clear();
@@ -207,49 +315,83 @@ impl<T> Pending<T> {
         self.items.drain(..).filter_map(others).collect()
     }
 
-    /// Drops the frames before the next event: downstream wants no more of them.
-    pub fn drop_frames(&mut self) {
-        while let Some(Item::Frame(..)) = self.items.front() {
-            self.items.pop_front();
+    /// Downstream wants no more of this: drops the frames before the first event that begins something else, if there is one; whether there is.
+    pub fn drop_frames_until(&mut self, begins: impl Fn(&T) -> bool) -> bool {
+        let place = self.items.iter().position(|item| matches!(item, Item::Other(event) if begins(event)));
+        let mut rest = self.items.split_off(place.unwrap_or(self.items.len()));
+        let mut others: VecDeque<_> = std::iter::from_fn(|| self.pop()).collect();
+        others.retain(|item| matches!(item, Item::Other(_)));
+        others.append(&mut rest);
+        self.items = others;
+        place.is_some()
+    }
+
+    fn pop(&mut self) -> Option<Item<T>> {
+        let item = self.items.pop_front();
+        match &item {
+            Some(Item::Frame(_, _, stay)) => {
+                self.frames -= 1;
+                self.bytes -= stay.bytes;
+            }
+            Some(Item::Passing(_)) => self.frames -= 1,
+            Some(Item::Other(_)) | None => {}
         }
+        item
     }
 
     /// The next thing to do at the instant `now`.
     pub fn step(&mut self, now: Instant) -> Step<T> {
+        if let Some((segment, close)) = self.open
+            && close <= now
+        {
+            self.open = None;
+            return Step::Close(segment);
+        }
         if let Some(outcome) = self.resolve(now) {
             let outcome = Arc::new(outcome);
             self.resolved.push_back(outcome.clone());
             return Step::Resolved(outcome);
         }
         match self.items.front() {
-            Some(Item::Other(_)) => {}
-            Some(Item::Frame(_, place, decision)) => {
+            Some(Item::Other(_) | Item::Passing(_)) => {}
+            Some(Item::Frame(_, place, stay)) => {
                 while self.resolved.front().is_some_and(|outcome| outcome.span.index < place.segment) {
                     self.resolved.pop_front();
                 }
                 if self.resolved.is_empty() {
-                    return Step::Wait(self.next_deadline());
+                    return self.wait(None);
                 }
-                if decision.sample >= self.settled && decision.due.is_none_or(|due| due > now) {
-                    return Step::Wait([self.next_deadline(), decision.due].into_iter().flatten().min());
+                if stay.sample >= self.settled && stay.due.is_none_or(|due| due > now) {
+                    return self.wait(stay.due);
                 }
             }
             None => {
                 self.resolved.clear();
-                return Step::Wait(self.next_deadline());
+                return self.wait(None);
             }
         }
-        match (self.items.pop_front(), self.resolved.front()) {
+        match (self.pop(), self.resolved.front()) {
             (Some(Item::Other(event)), _) => Step::Other(event),
-            (Some(Item::Frame(frame, place, decision)), Some(outcome)) => {
+            (Some(Item::Passing(frame)), _) => Step::Passing(frame),
+            (Some(Item::Frame(frame, place, stay)), Some(outcome)) => {
                 let outcome = outcome.clone();
                 if place.frame + 1 == outcome.span.frames {
                     self.resolved.pop_front();
                 }
-                Step::Frame(frame, outcome, place.frame, self.shot_at(decision.sample))
+                Step::Frame(frame, outcome, place.frame, self.shot_at(stay.sample))
             }
             _ => Step::Wait(None),
         }
+    }
+
+    /// Waits until the first of: this instant, that a waiting segment is late, that the unfinished one is to be finished.
+    fn wait(&self, due: Option<Instant>) -> Step<T> {
+        let late = match self.waiting.front() {
+            Some((_, Waiting::Engine(deadline))) => *deadline,
+            _ => None,
+        };
+        let close = self.open.map(|(_, close)| close);
+        Step::Wait([due, late, close].into_iter().flatten().min())
     }
 
     /// The shot of a frame that goes on.
@@ -262,14 +404,6 @@ impl<T> Pending<T> {
             self.starts.pop_front();
         }
         Shot { number: self.shot, starts }
-    }
-
-    /// When the first waiting segment is late, if it can be.
-    fn next_deadline(&self) -> Option<Instant> {
-        match self.waiting.front() {
-            Some((_, Waiting::Engine(deadline))) => *deadline,
-            _ => None,
-        }
     }
 
     fn resolve(&mut self, now: Instant) -> Option<Outcome> {
@@ -286,17 +420,19 @@ impl<T> Pending<T> {
         let (frame_scores, maps) = match waiting {
             Waiting::Scored(mut score, importance) => {
                 let own = (score.frame_scores.clone(), score.maps.take());
-                self.last = Some((score, importance));
+                self.last = Some(Last { stream: span.stream, score, importance });
+                self.failed = false;
                 own
             }
             Waiting::Turn(why) => {
-                flags |= why;
+                self.failed |= why.contains(Flags::FAILED);
+                flags |= why | if self.failed { Flags::FAILED } else { Flags::empty() };
                 (Vec::new(), None)
             }
             Waiting::Engine(_) => return None,
         };
         Some(match &self.last {
-            Some((last, importance)) => Outcome {
+            Some(Last { stream, score: last, importance }) if *stream == span.stream => Outcome {
                 span,
                 score: last.score,
                 importance: *importance,
@@ -306,7 +442,7 @@ impl<T> Pending<T> {
                 maps,
                 flags,
             },
-            None => Outcome {
+            _ => Outcome {
                 span,
                 score: 0.0,
                 importance: 0.0,
@@ -321,7 +457,7 @@ impl<T> Pending<T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::{
         clip::{Clip, Frame, Geometry},
@@ -329,7 +465,7 @@ mod tests {
     };
     use std::time::Duration;
 
-    fn span(index: u64, frames: u32) -> Span {
+    pub fn span(index: u64, frames: u32) -> Span {
         let segment = Segment {
             index,
             start: Some(index * 640),
@@ -339,7 +475,7 @@ mod tests {
             padded: frames < 16,
             clip: Clip::padded(vec![Frame::black(&Geometry::PAPER)]).unwrap(),
         };
-        Span::new(&segment, None)
+        Span::new(&segment, 0, None)
     }
 
     fn score(value: f32) -> Result<Score, ScoreError> {
@@ -357,7 +493,8 @@ mod tests {
                     let shot = if shot.starts { format!(" shot {}", shot.number) } else { String::new() };
                     format!("{name} #{}.{frame} {}{shot}", outcome.span.index, outcome.frame_score(frame))
                 }
-                Step::Other(name) => name.to_string(),
+                Step::Other(name) | Step::Passing(name) => name.to_string(),
+                Step::Close(segment) => format!("close #{segment}"),
                 Step::Wait(_) => return done,
             });
         }
@@ -367,7 +504,11 @@ mod tests {
     fn frames(pending: &mut Pending<&'static str>, segment: u64, names: &[&'static str]) {
         pending.settle(1);
         for (frame, name) in names.iter().enumerate() {
-            pending.add_frame(name, Place { segment, frame: frame as u32 }, Decision { sample: 0, due: None });
+            pending.add_frame(
+                name,
+                Place { segment, frame: frame as u32 },
+                Stay { sample: 0, due: None, pts: None, bytes: 100 },
+            );
         }
     }
 
@@ -375,11 +516,12 @@ mod tests {
     fn scored(names: &[&'static str], due: Option<Instant>) -> Pending<&'static str> {
         let mut pending = Pending::default();
         for (frame, name) in names.iter().enumerate() {
-            let decision = Decision { sample: frame as u64, due };
-            pending.add_frame(*name, Place { segment: 0, frame: frame as u32 }, decision);
+            let pts = Some(frame as u64 * 40_000_000);
+            let stay = Stay { sample: frame as u64, due, pts, bytes: 100 };
+            pending.add_frame(*name, Place { segment: 0, frame: frame as u32 }, stay);
         }
         pending.await_score(span(0, 16), None);
-        pending.answer(0, score(3.0));
+        pending.answer(0, 0, score(3.0));
         pending
     }
 
@@ -431,9 +573,9 @@ mod tests {
         pending.add_event("eos");
         assert!(steps(&mut pending, now).is_empty());
         // The second answer alone releases nothing.
-        pending.answer(1, score(7.0));
+        pending.answer(0, 1, score(7.0));
         assert!(steps(&mut pending, now).is_empty());
-        pending.answer(0, score(3.0));
+        pending.answer(0, 0, score(3.0));
         let padded = Flags::PADDED;
         assert_eq!(
             steps(&mut pending, now),
@@ -458,7 +600,7 @@ mod tests {
         frames(&mut pending, 1, &["b"]);
         pending.carry(span(1, 16), Flags::empty());
         assert!(steps(&mut pending, now).is_empty());
-        pending.answer(0, score(3.0));
+        pending.answer(0, 0, score(3.0));
         let carried = Flags::CARRIED;
         let none = Flags::empty();
         assert_eq!(
@@ -475,7 +617,7 @@ mod tests {
         let Step::Wait(Some(until)) = pending.step(now) else { panic!("nothing can be done yet") };
         let late = Flags::LATE | Flags::UNSCORED;
         assert_eq!(steps(&mut pending, until), [format!("#0 0 {late:?}"), "a #0.0 0".into()]);
-        pending.answer(0, score(9.0));
+        pending.answer(0, 0, score(9.0));
         frames(&mut pending, 1, &["b"]);
         pending.carry(span(1, 16), Flags::LATE);
         let late = Flags::LATE | Flags::CARRIED;
@@ -487,8 +629,174 @@ mod tests {
         let (mut pending, now) = (Pending::default(), Instant::now());
         frames(&mut pending, 0, &["a"]);
         pending.await_score(span(0, 16), None);
-        pending.answer(0, Err(ScoreError::Stopped));
+        pending.answer(0, 0, Err(ScoreError::Stopped));
         let failed = Flags::FAILED | Flags::UNSCORED;
         assert_eq!(steps(&mut pending, now), [format!("#0 0 {failed:?}"), "a #0.0 0".into()]);
+    }
+
+    #[test]
+    fn segments_that_would_carry_a_score_that_failed_have_failed_too() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        for segment in 0..8 {
+            match segment {
+                0 | 2 | 4 | 6 => pending.await_score(span(segment, 16), None),
+                _ => pending.carry(span(segment, 16), Flags::empty()),
+            }
+        }
+        // Answers run ahead of what is resolved.
+        pending.answer(0, 0, score(3.0));
+        pending.answer(0, 2, Err(ScoreError::Stopped));
+        pending.answer(0, 4, Err(ScoreError::Shed));
+        pending.answer(0, 6, score(5.0));
+        let (own, carried) = (Flags::empty(), Flags::CARRIED);
+        let (failed, late) = (Flags::FAILED | carried, Flags::FAILED | Flags::LATE | carried);
+        let expected =
+            [(3, own), (3, carried), (3, failed), (3, failed), (3, late), (3, failed), (5, own), (5, carried)];
+        let expected: Vec<_> = expected
+            .iter()
+            .enumerate()
+            .map(|(number, (score, flags))| format!("#{number} {score} {flags:?}"))
+            .collect();
+        assert_eq!(steps(&mut pending, now), expected);
+        // One that failed after it was given up.
+        pending.await_score(span(8, 16), Some(now));
+        assert_eq!(steps(&mut pending, now), [format!("#8 5 {:?}", Flags::LATE | carried)]);
+        pending.answer(0, 8, Err(ScoreError::Stopped));
+        pending.carry(span(9, 16), Flags::empty());
+        assert_eq!(steps(&mut pending, now), [format!("#9 5 {failed:?}")]);
+    }
+
+    #[test]
+    fn scores_of_one_stream_say_nothing_of_the_next() {
+        let (mut pending, now) = (Pending::<&str>::default(), Instant::now());
+        for (index, stream) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
+            pending.await_score(Span { stream, ..span(index, 16) }, None);
+        }
+        pending.carry(Span { stream: 2, ..span(4, 16) }, Flags::empty());
+        for (stream, index, value) in [(0, 0, 5.0), (0, 1, 9.0), (1, 2, 3.0), (1, 3, 1.0)] {
+            pending.answer(stream, index, score(value));
+        }
+        let mut ranks = Vec::new();
+        while let Step::Resolved(outcome) = pending.step(now) {
+            ranks.push((outcome.score, outcome.importance, outcome.flags));
+        }
+        let own = Flags::empty();
+        assert_eq!(
+            ranks,
+            [(5.0, 0.5, own), (9.0, 0.75, own), (3.0, 0.5, own), (1.0, 0.25, own), (0.0, 0.0, Flags::UNSCORED)]
+        );
+        // A flush is none.
+        pending.clear();
+        pending.carry(Span { stream: 1, ..span(5, 16) }, Flags::empty());
+        assert_eq!(steps(&mut pending, now), [format!("#5 1 {:?}", Flags::CARRIED)]);
+    }
+
+    #[test]
+    fn an_unfinished_segment_is_to_be_finished_in_time() {
+        let now = Instant::now();
+        let [close, due] = [5, 7].map(|ms| now + Duration::from_millis(ms));
+        let mut pending = Pending::default();
+        let stay = Stay { sample: 0, due: Some(due), pts: None, bytes: 100 };
+        pending.add_frame("a", Place { segment: 0, frame: 0 }, stay);
+        pending.open(0, Some(close));
+        assert!(matches!(pending.step(now), Step::Wait(Some(until)) if until == close));
+        // Once.
+        assert_eq!(steps(&mut pending, close), ["close #0"]);
+        pending.await_score(span(0, 1), Some(due));
+        assert!(matches!(pending.step(close), Step::Wait(Some(until)) if until == due));
+        let flags = Flags::LATE | Flags::UNSCORED | Flags::PADDED;
+        assert_eq!(steps(&mut pending, due), [format!("#0 0 {flags:?}"), "a #0.0 0".into()]);
+        // One that is finished or thrown away is not.
+        pending.open(1, Some(close));
+        pending.carry(span(1, 16), Flags::empty());
+        assert_eq!(steps(&mut pending, due).len(), 1);
+        pending.open(2, Some(close));
+        pending.clear();
+        assert!(steps(&mut pending, due).is_empty());
+    }
+
+    #[test]
+    fn frames_that_are_not_scored_keep_their_places() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        frames(&mut pending, 0, &["a"]);
+        pending.add_passing("b");
+        pending.add_event("tag");
+        pending.add_passing("c");
+        assert_eq!(pending.frames(), 3);
+        assert!(steps(&mut pending, now).is_empty());
+        pending.carry(span(0, 16), Flags::empty());
+        assert_eq!(steps(&mut pending, now)[1..], ["a #0.0 0", "b", "tag", "c"]);
+        assert_eq!(pending.frames(), 0);
+    }
+
+    #[test]
+    fn frames_that_downstream_does_not_want_are_dropped_up_to_the_next_segment() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        frames(&mut pending, 0, &["a"]);
+        pending.add_event("tag");
+        pending.add_passing("b");
+        pending.add_event("segment");
+        frames(&mut pending, 1, &["c"]);
+        assert!(pending.drop_frames_until(|event| *event == "segment"));
+        assert_eq!((pending.frames(), pending.is_heavy(99)), (1, false));
+        assert_eq!(steps(&mut pending, now), ["tag", "segment"]);
+        pending.carry(span(1, 1), Flags::empty());
+        assert!(pending.is_heavy(99) && !pending.is_heavy(100));
+        assert!(!pending.drop_frames_until(|event| *event == "segment"));
+        assert_eq!((pending.frames(), steps(&mut pending, now).len()), (0, 1));
+        assert!(pending.is_empty());
+    }
+
+    #[test]
+    fn a_recordings_upstream_waits_for_bytes_only_where_that_helps() {
+        let (mut pending, now) = (Pending::default(), Instant::now());
+        pending.add_event("tag");
+        frames(&mut pending, 0, &["a", "b", "c"]);
+        // 300 bytes, of a segment that needs more frames.
+        assert!(!pending.is_heavy(299));
+        pending.await_score(span(0, 3), None);
+        assert!(pending.is_heavy(299) && !pending.is_heavy(300));
+        pending.settle(0);
+        assert!(!pending.is_heavy(299), "a shot may still start");
+        pending.settle(1);
+        pending.answer(0, 0, score(3.0));
+        assert!(matches!(pending.step(now), Step::Resolved(_)) && pending.is_heavy(299));
+        assert!(matches!(pending.step(now), Step::Other("tag")) && pending.is_heavy(299));
+        assert!(matches!(pending.step(now), Step::Frame("a", ..)) && !pending.is_heavy(299) && pending.is_heavy(199));
+    }
+
+    #[test]
+    fn live_frames_are_overdue_a_second_after_the_latency() {
+        let (now, tick) = (Instant::now(), Duration::from_nanos(1));
+        let mut pending = scored(&["a"], Some(now));
+        assert!(!pending.is_overdue(now + MOST_OVERDUE, 0));
+        assert!(pending.is_overdue(now + MOST_OVERDUE + tick, 0));
+        // Large ones at once.
+        let large = Stay { sample: 1, due: None, pts: None, bytes: MOST_BYTES };
+        pending.add_frame("b", Place { segment: 0, frame: 1 }, large);
+        assert!(pending.is_overdue(now + tick, 0) && !pending.is_overdue(now, 0));
+        pending.clear();
+        assert!(!pending.is_overdue(now + 2 * MOST_OVERDUE, 0));
+    }
+
+    #[test]
+    fn live_frames_that_come_faster_than_the_clock_are_overdue_by_their_timestamps() {
+        let now = Instant::now();
+        // 30 frames of 40 ms: from the first to the last, 1.16 s.
+        let mut pending = scored(&["a"; 30], Some(now + Duration::from_secs(60)));
+        let (less, enough) = (159_999_999, 160_000_000);
+        assert!(!pending.is_overdue(now, less), "it is not known yet whether a shot starts");
+        pending.settle(1);
+        assert!(pending.is_overdue(now, less) && !pending.is_overdue(now, enough));
+        // Nor while a frame waits for its segment.
+        pending.clear();
+        pending.add_event("tag");
+        for (frame, pts) in [(0, 0), (1, 5_000_000_000)] {
+            let stay = Stay { sample: 0, due: None, pts: Some(pts), bytes: 100 };
+            pending.add_frame("a", Place { segment: 1, frame }, stay);
+        }
+        assert!(!pending.is_overdue(now, 0));
+        pending.await_score(span(1, 2), Some(now + Duration::from_millis(5)));
+        assert!(!pending.is_overdue(now, 0) && pending.is_overdue(now + Duration::from_millis(5), 0));
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Pure: it knows times and analysis frames, nothing of pads. Times are nanoseconds throughout.
 
-use crate::clip::{Clip, Frame, Geometry};
+use std::collections::VecDeque;
+
+use crate::clip::{Clip, FRAMES, Frame, Geometry};
 
 /// Rate that [`Stride::Auto`] aims for: the middle of 25 and 30 sampled frames a second.
 const AUTO_RATE: f64 = 27.5;
@@ -14,8 +16,8 @@ const JUMP: u64 = 1_000_000_000;
 /// Which frames of the stream go into clips.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stride {
-    /// The first clip's worth of frames tells the rate; then every n-th, so that 25 to 30 a second are sampled where there
-    /// are as many.
+    /// Every n-th, so that 25 to 30 a second are sampled where there are as many. The first clip's worth of frames tells the rate, and
+    /// from then on the latest frames before each segment do.
     Auto,
     /// Every n-th frame, n at least 1.
     Every(u32),
@@ -76,6 +78,41 @@ impl Segment {
     }
 }
 
+/// Time between the latest frames.
+#[derive(Default)]
+struct Pace {
+    last: Option<u64>,
+    /// From frame to frame, ns, the newest last.
+    steps: VecDeque<u64>,
+}
+
+impl Pace {
+    /// Steps that it looks back on: those of the paper's clip.
+    const STEPS: usize = FRAMES;
+
+    fn push(&mut self, pts: Option<u64>) {
+        if let Some(step) = self.last.zip(pts).and_then(|(last, pts)| pts.checked_sub(last)) {
+            if self.steps.len() == Self::STEPS {
+                self.steps.pop_front();
+            }
+            self.steps.push_back(step);
+        }
+        self.last = pts.or(self.last);
+    }
+
+    /// Mean of the steps but for the longest, which may be a pause; of a single step, only itself. Where there is only one, `caps` is believed
+    /// rather, if it is not 0.
+    fn spacing(&self, caps: u64) -> u64 {
+        let (sum, longest) = (self.steps.iter().sum::<u64>(), self.steps.iter().max().copied().unwrap_or(0));
+        match self.steps.len() as u64 {
+            0 => caps,
+            1 if caps > 0 => caps,
+            1 => longest,
+            n => (sum - longest) / (n - 1),
+        }
+    }
+}
+
 struct Open {
     start: Option<u64>,
     last_pts: Option<u64>,
@@ -88,12 +125,11 @@ struct Open {
 pub struct Segmenter {
     stride: Stride,
     geometry: Geometry,
-    /// Known after the first clip's worth of frames (`Auto`) or at once.
+    /// Of the open segment, or else the last one. Known after the first clip's worth of frames (`Auto`) or at once.
     decided: Option<u32>,
     /// Time between frames as the caps have it, for frames that carry no times.
     nominal_spacing: u64,
-    /// Time between frames as seen in the last whole segment.
-    seen_spacing: Option<u64>,
+    pace: Pace,
     next_index: u64,
     open: Option<Open>,
 }
@@ -102,16 +138,21 @@ impl Segmenter {
     /// For clips of this geometry.
     pub fn new(stride: Stride, geometry: Geometry) -> Self {
         let decided = if let Stride::Every(n) = stride { Some(n.max(1)) } else { None };
-        Self { stride, geometry, decided, nominal_spacing: 0, seen_spacing: None, next_index: 0, open: None }
+        Self { stride, geometry, decided, nominal_spacing: 0, pace: Pace::default(), next_index: 0, open: None }
     }
 
     /// New caps: frames are `nominal_spacing` ns apart by their frame rate (0 = unknown). Call [`Self::finish`] first.
     pub fn set_nominal_spacing(&mut self, nominal_spacing: u64) {
         self.nominal_spacing = nominal_spacing;
-        self.seen_spacing = None;
+        self.pace = Pace::default();
         if self.stride == Stride::Auto {
             self.decided = None;
         }
+    }
+
+    /// Number of the segment that the next frame belongs to, and whether it is open already.
+    pub fn next_segment(&self) -> (u64, bool) {
+        (self.next_index, self.open.is_some())
     }
 
     /// Whether the next frame's pixels are wanted; the others need not be scaled.
@@ -134,6 +175,10 @@ impl Segmenter {
     /// Takes a frame; with the clip's last sampled one's last follower, the segment is done.
     pub fn push(&mut self, input: Input) -> (Place, Option<Segment>) {
         let in_clip = self.geometry.frames;
+        if self.open.is_none() && self.decided.is_some() {
+            self.decided = Some(self.stride.at_spacing(self.spacing()).max(1));
+        }
+        self.pace.push(input.pts);
         let open = self.open.get_or_insert_with(|| Open {
             start: input.pts,
             last_pts: None,
@@ -167,9 +212,6 @@ impl Segmenter {
             _ => u64::from(open.frames) * end_of_last,
         };
         let padded = open.sampled.len() < self.geometry.frames;
-        if open.frames > 1 {
-            self.seen_spacing = Some(duration / u64::from(open.frames));
-        }
         let clip = Clip::of(open.sampled, self.geometry)?;
         Some(Segment { index, start: open.start, duration, frames: open.frames, stride, padded, clip })
     }
@@ -180,13 +222,9 @@ impl Segmenter {
         self.set_nominal_spacing(self.nominal_spacing);
     }
 
-    /// Time between frames, ns, by what is known best: this segment's frames, the last segment's, the caps.
-    fn spacing(&self) -> u64 {
-        let here = self.open.as_ref().and_then(|open| {
-            let span = open.last_pts?.checked_sub(open.start?)?;
-            (open.frames > 1).then(|| span / u64::from(open.frames - 1))
-        });
-        here.or(self.seen_spacing).unwrap_or(self.nominal_spacing)
+    /// Time between frames, ns: by the latest ones, or else by the caps; 0 where neither tells.
+    pub fn spacing(&self) -> u64 {
+        self.pace.spacing(self.nominal_spacing)
     }
 
     /// Sets the automatic stride after the first clip's worth of frames, and drops the frames that it would not have sampled.
@@ -293,6 +331,50 @@ mod tests {
     fn slow_streams_are_not_cut_at_every_frame() {
         let (_, segments) = cut(Stride::Auto, 2_000 * MS, &steady(20, 2_000 * MS));
         assert_eq!(segments.iter().map(|s| s.frames).collect::<Vec<_>>(), [16, 4]);
+    }
+
+    #[test]
+    fn slow_streams_whose_caps_claim_more_are_cut_only_until_their_pace_is_known() {
+        // The caps claim 30 frames a second; one comes every three seconds.
+        let (_, segments) = cut(Stride::Auto, 33 * MS, &steady(20, 3_000 * MS));
+        assert_eq!(segments.iter().map(|s| s.frames).collect::<Vec<_>>(), [1, 1, 16, 2]);
+    }
+
+    #[test]
+    fn the_automatic_stride_follows_the_rate() {
+        // 60 frames a second, 30, 60 and 120.
+        let (mut times, mut now) = (Vec::new(), 0);
+        for (frames, spacing) in [(64, 16_666_667), (48, 33_333_333), (64, 16_666_667), (192, 8_333_333)] {
+            for _ in 0..frames {
+                times.push(Some(now));
+                now += spacing;
+            }
+        }
+        let (_, segments) = cut(Stride::Auto, 0, &times);
+        let strides: Vec<u32> = segments.iter().map(|s| s.stride).collect();
+        // A segment has the stride of the frames before it.
+        assert_eq!(strides, [2, 2, 2, 1, 1, 2, 2, 4, 4, 4]);
+        assert!(segments[..9].iter().all(|s| s.frames == 16 * s.stride && s.clip.frames().len() == 16));
+        // What is set stays.
+        let (_, segments) = cut(Stride::Every(3), 0, &times);
+        assert!(segments.iter().all(|s| s.stride == 3));
+    }
+
+    #[test]
+    fn a_pause_does_not_change_the_pace() {
+        let pace = |steps: &[u64], caps| {
+            let (mut pace, mut now) = (Pace::default(), 0);
+            pace.push(Some(now));
+            for step in steps {
+                now += step;
+                pace.push(Some(now));
+            }
+            pace.spacing(caps)
+        };
+        assert_eq!((pace(&[], 0), pace(&[], 33), pace(&[40], 33), pace(&[40], 0)), (0, 33, 33, 40));
+        assert_eq!(pace(&[40, 40, 4_000, 40], 33), 40);
+        assert_eq!(pace(&[20, 60, 20, 60, 20, 60, 20], 33), 33);
+        assert_eq!(pace(&[[16; 40], [100; 40]].concat(), 33), 100);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use gst::prelude::*;
 use gstdesumnet::{
     engine::Request,
     importance::{Aggregation, Form},
-    meta::Flags,
+    meta::{Flags, ImportanceMeta},
     segmenter::Stride,
 };
 
@@ -285,6 +285,132 @@ fn flush_keeps_caps_that_had_not_gone_on() {
     assert_eq!(out.len(), 16);
     let caps = rig.element.static_pad("src").unwrap().current_caps().unwrap();
     assert_eq!(caps, after.to_caps().unwrap());
+}
+
+/// Begins another stream, or the same one again.
+fn start_stream(rig: &mut Rig, id: &str, info: &gst_video::VideoInfo) {
+    rig.push_event(gst::event::StreamStart::new(id));
+    rig.push_event(gst::event::Caps::new(&info.to_caps().unwrap()));
+    rig.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+}
+
+#[test]
+fn category_and_ranks_begin_anew_with_another_stream_and_go_on_after_a_seek() {
+    let info = usual_info();
+    let parts = [0..40, 100..140, 200..240, 300..340].map(|numbers| pictures(&info, numbers));
+    let mut rig = Rig::new(&info, &[]);
+    start_stream(&mut rig, "a", &info);
+    rig.push(&parts[0]);
+    start_stream(&mut rig, "b", &info);
+    rig.push(&parts[1]);
+    start_stream(&mut rig, "b", &info);
+    rig.push(&parts[2]);
+    let mut out = rig.finish_buffers();
+    flush(&mut rig);
+    rig.push(&parts[3]);
+    out.extend(rig.finish_buffers());
+
+    let expected = expected(&info, &parts[0]);
+    let mut reference = Reference::new(request(), Stride::Auto);
+    let of_second = parts[1..].iter().map(|part| reference.metas(&info, part));
+    let scores = |meta: &ImportanceMeta| {
+        (meta.segment_score, meta.frame_score, meta.importance, meta.category.clone(), meta.confidence)
+    };
+    let expected: Vec<_> = expected.into_iter().chain(of_second.flatten()).collect();
+    let metas = metas(&out);
+    assert_eq!(metas.iter().map(scores).collect::<Vec<_>>(), expected.iter().map(scores).collect::<Vec<_>>());
+    // Segments and shots are numbered since the element started.
+    let numbers: Vec<_> = metas.iter().step_by(40).map(|meta| (meta.segment, meta.shot_start)).collect();
+    assert_eq!(numbers, [(0, true), (3, true), (6, true), (9, true)]);
+    // Guards the above against streams that are scored alike anyway.
+    assert_ne!(scores(&metas[40]), scores(&Reference::new(request(), Stride::Auto).metas(&info, &parts.concat())[40]));
+}
+
+#[test]
+fn interval_counts_from_where_a_stream_begins() {
+    let info = usual_info();
+    let mut rig = Rig::new(&info, &[("interval", "3")]);
+    rig.push(&pictures(&info, 0..80));
+    let mut out = rig.finish_buffers();
+    flush(&mut rig);
+    rig.push(&pictures(&info, 100..164));
+    start_stream(&mut rig, "another", &info);
+    rig.push(&pictures(&info, 200..232));
+    out.extend(rig.finish_buffers());
+    let own: Vec<bool> = metas(&out).iter().step_by(16).map(|meta| !meta.flags.contains(Flags::CARRIED)).collect();
+    let (yes, no) = (true, false);
+    assert_eq!(own, [[yes, no, no, yes, no].as_slice(), &[yes, no, no, yes], &[yes, no]].concat());
+}
+
+#[test]
+fn frames_that_make_no_clips_pass_untouched() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..20);
+    let pointers = |buffers: &[gst::Buffer]| buffers.iter().map(|buffer| buffer.as_ptr()).collect::<Vec<_>>();
+    for (rate, flags) in [
+        (-1.0, gst::SegmentFlags::empty()),
+        (-8.0, gst::SegmentFlags::TRICKMODE),
+        (4.0, gst::SegmentFlags::TRICKMODE_KEY_UNITS),
+        (4.0, gst::SegmentFlags::TRICKMODE_FORWARD_PREDICTED),
+    ] {
+        for mode in ["annotate", "observe"] {
+            let mut rig = Rig::new(&info, &[("mode", mode), ("post-messages", "true")]);
+            rig.push(&pictures[..10]);
+            let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+            segment.set_rate(rate);
+            segment.set_flags(flags);
+            rig.push_event(gst::event::Segment::new(&segment));
+            let passing: Vec<_> = pictures.iter().rev().cloned().collect();
+            rig.push(&passing);
+            let out = rig.finish_buffers();
+            assert_eq!(pointers(&out[10..]), pointers(&passing), "{rate} {flags:?} {mode}");
+            assert!(out[10..].iter().all(|buffer| ImportanceMeta::of(buffer).is_none()));
+            assert_eq!(rig.segment_messages().len(), 1);
+        }
+    }
+    // Faster, all of them come, and are scored.
+    let mut rig = Rig::new(&info, &[]);
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(2.0);
+    rig.push_event(gst::event::Segment::new(&segment));
+    rig.push(&pictures);
+    assert_marked(&rig.finish_buffers(), &pictures, &expected(&info, &pictures));
+}
+
+#[test]
+fn what_is_set_while_it_runs_counts_from_the_next_start_on() {
+    let info = usual_info();
+    let pictures = pictures(&info, 0..20);
+    let expected = expected(&info, &pictures);
+    let mut rig = Rig::new(&info, &[]);
+    rig.push(&pictures[..10]);
+    for (name, value) in [("mode", "observe"), ("frame-stride", "3"), ("interval", "7"), ("map", "true")] {
+        rig.element.set_property_from_str(name, value);
+    }
+    rig.push(&pictures[10..]);
+    assert_marked(&rig.finish_buffers(), &pictures, &expected);
+    rig.bus.set_flushing(true);
+    assert_eq!(rig.element.property::<u32>("interval"), 7);
+    let element = rig.element.clone();
+    drop(rig);
+    let mut rig = Rig::around(element, &info, false);
+    rig.push(&pictures);
+    assert!(rig.finish_buffers().iter().all(|buffer| ImportanceMeta::of(buffer).is_none()));
+    rig.bus.set_flushing(true);
+}
+
+#[test]
+fn caps_that_can_not_be_scored_let_no_buffer_in() {
+    let info = usual_info();
+    let mut rig = Rig::new(&info, &[]);
+    rig.push(&pictures(&info, 0..3));
+    let small = self::info(gst_video::VideoFormat::Rgb, 1, 1, (25, 1));
+    rig.harness.push_event(gst::event::Caps::new(&small.to_caps().unwrap()));
+    assert_eq!(rig.harness.push(picture(&small, 3, None)), Err(gst::FlowError::NotNegotiated));
+    assert!(rig.bus.pop_filtered(&[gst::MessageType::Error]).is_some());
+    rig.push_event(gst::event::Caps::new(&info.to_caps().unwrap()));
+    rig.push(&pictures(&info, 3..6));
+    assert_eq!(rig.finish_buffers().len(), 6);
 }
 
 #[test]

@@ -151,3 +151,105 @@ fn error_of_downstream_after_eos_is_posted() {
     let gst::MessageView::Error(error) = message.view() else { unreachable!() };
     assert!(error.error().to_string().contains("Downstream takes no more buffers"), "{error:?}");
 }
+
+/// What the harness got since the last call, once EOS has passed.
+fn received(rig: &mut Rig) -> Vec<u64> {
+    rig.finish();
+    std::iter::from_fn(|| rig.harness.try_pull()).map(|buffer| buffer.pts().unwrap() / SPACING).collect()
+}
+
+/// Pushes pictures of these numbers; what upstream is answered for each.
+fn flows(rig: &mut Rig, numbers: std::ops::Range<usize>) -> Vec<Result<gst::FlowSuccess, gst::FlowError>> {
+    let info = usual_info();
+    numbers.map(|number| rig.harness.push(picture(&info, number, Some(SPACING * number as u64)))).collect()
+}
+
+#[test]
+fn a_late_link_is_taken_up() {
+    let mut rig = Rig::new(&usual_info(), &[]);
+    let (pad, peer) = (rig.element.static_pad("src").unwrap(), rig.harness.sinkpad().unwrap());
+    pad.unlink(&peer).unwrap();
+    let mut number = 0;
+    while flows(&mut rig, number..number + 1) == [Ok(gst::FlowSuccess::Ok)] {
+        number += 1;
+    }
+    // Upstream hears of it at each of its buffers, which are not taken.
+    assert_eq!(flows(&mut rig, 60..70), [Err(gst::FlowError::NotLinked); 10]);
+    // What stays on a pad is.
+    let slow = info(gst_video::VideoFormat::Rgb, 64, 48, (10, 1));
+    assert!(rig.harness.push_event(gst::event::Caps::new(&slow.to_caps().unwrap())));
+    pad.link(&peer).unwrap();
+    assert_eq!(flows(&mut rig, 80..100), [Ok(gst::FlowSuccess::Ok); 20]);
+    let expected: Vec<u64> = (1..number as u64).chain(80..100).collect();
+    assert_eq!(received(&mut rig), expected, "all but the one that found nobody");
+    assert_eq!(peer.current_caps().unwrap(), slow.to_caps().unwrap());
+}
+
+#[test]
+fn upstream_that_goes_on_after_an_error_is_tried_again() {
+    for error in [gst::FlowError::Flushing, gst::FlowError::Error, gst::FlowError::NotNegotiated] {
+        let mut rig = Rig::new(&usual_info(), &[]);
+        let once = AtomicUsize::new(0);
+        rig.harness.sinkpad().unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            if once.fetch_add(1, Ordering::SeqCst) > 0 {
+                return gst::PadProbeReturn::Ok;
+            }
+            probe.flow_res = Err(error);
+            gst::PadProbeReturn::Handled
+        });
+        let mut number = 0;
+        while flows(&mut rig, number..number + 1) == [Ok(gst::FlowSuccess::Ok)] {
+            number += 1;
+        }
+        assert_eq!(flows(&mut rig, 60..80), [Ok(gst::FlowSuccess::Ok); 20], "told of {error:?} once");
+        let expected: Vec<u64> = (1..number as u64).chain(60..80).collect();
+        assert_eq!(received(&mut rig), expected);
+        assert!(rig.bus.pop_filtered(&[gst::MessageType::Error]).is_none());
+    }
+}
+
+#[test]
+fn a_new_segment_follows_on_downstreams_end() {
+    let mut rig = Rig::new(&usual_info(), &[]);
+    let once = AtomicUsize::new(0);
+    rig.harness.sinkpad().unwrap().add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        if once.fetch_add(1, Ordering::SeqCst) > 0 {
+            return gst::PadProbeReturn::Ok;
+        }
+        probe.flow_res = Err(gst::FlowError::Eos);
+        gst::PadProbeReturn::Handled
+    });
+    let mut number = 0;
+    while flows(&mut rig, number..number + 1) == [Ok(gst::FlowSuccess::Ok)] {
+        number += 1;
+    }
+    assert_eq!(flows(&mut rig, 60..62), [Err(gst::FlowError::Eos); 2]);
+    rig.push_event(gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()));
+    assert_eq!(flows(&mut rig, 80..100), [Ok(gst::FlowSuccess::Ok); 20]);
+    // What waited when downstream wanted no more is not for it.
+    assert_eq!(received(&mut rig), (80..100).collect::<Vec<u64>>());
+}
+
+#[test]
+fn large_batches_do_not_ask_for_more_frames_than_fit_into_memory() {
+    let batches = [("batch-size", "8")];
+    let asked = |width, height| {
+        let info = info(gst_video::VideoFormat::I420, width, height, (25, 1));
+        pools(&Rig::new(&info, &batches), &info)[0].1
+    };
+    // Nine segments; 512 MiB of frames; and two segments at least.
+    assert_eq!([asked(64, 48), asked(1920, 1080), asked(2560, 1440), asked(3840, 2160)], [144, 144, 97, 43]);
+    assert_eq!(asked(7680, 4320), 32);
+}
+
+#[test]
+fn an_observer_of_one_segment_in_four_goes_through() {
+    let pipeline = pipeline(
+        "videotestsrc num-buffers=1500 ! video/x-raw,width=64,height=48,framerate=25/1 ! desumnet mode=observe interval=4 ! fakesink",
+    );
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for_eos(&pipeline);
+    let element = pipeline.by_name("desumnet").unwrap();
+    assert_eq!(element.property::<gst::Structure>("stats").get::<u64>("segments"), Ok(94));
+    pipeline.set_state(gst::State::Null).unwrap();
+}

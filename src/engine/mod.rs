@@ -55,6 +55,12 @@ pub enum Category {
     Running(Arc<Mutex<RunningMean>>),
 }
 
+impl Default for Category {
+    fn default() -> Self {
+        Self::Running(Arc::default())
+    }
+}
+
 /// The category asked for is none of the model's.
 #[derive(Debug, Error)]
 #[error("category `{asked}` is none of the model's: use auto or one of {}", known.join(", "))]
@@ -70,7 +76,7 @@ impl Category {
     /// [`UnknownCategory`]
     pub fn named(name: &str, categories: &[String]) -> Result<Self, UnknownCategory> {
         if name == "auto" {
-            return Ok(Self::Running(Arc::default()));
+            return Ok(Self::default());
         }
         let number = categories.iter().position(|c| c == name);
         number.map(Self::Fixed).ok_or_else(|| UnknownCategory { asked: name.into(), known: categories.to_vec() })
@@ -161,6 +167,8 @@ pub struct Engine {
     /// What a clip is to the model.
     pub clip: Geometry,
     gpu: bool,
+    /// Number of the next stream.
+    streams: AtomicU64,
     work: Arc<Work>,
     worker: Option<JoinHandle<()>>,
 }
@@ -316,16 +324,22 @@ impl Engine {
                 }
             }
         });
-        Self { header, clip, gpu, work, worker: Some(worker) }
+        Self { header, clip, gpu, streams: AtomicU64::new(0), work, worker: Some(worker) }
     }
 
     /// A stream of its own: it gets its turn, whatever others wait for.
     pub fn stream(self: &Arc<Self>, batching: Batching) -> Stream {
-        static STREAMS: AtomicU64 = AtomicU64::new(0);
-        let usual = if self.gpu { 8 } else { 1 };
-        let size = if batching.size == 0 { usual } else { batching.size };
-        let batching = Batching { size, ..batching };
-        Stream { engine: self.clone(), id: STREAMS.fetch_add(1, Ordering::Relaxed), batching }
+        let batching = Batching { size: self.batch_size(batching), ..batching };
+        Stream { engine: self.clone(), id: self.streams.fetch_add(1, Ordering::Relaxed), batching }
+    }
+
+    /// Most segments of a batch with those of a stream that asks for this.
+    pub fn batch_size(&self, batching: Batching) -> usize {
+        match batching.size {
+            0 if self.gpu => 8,
+            0 => 1,
+            size => size,
+        }
     }
 }
 
@@ -372,23 +386,19 @@ impl Stream {
         self.engine.work.lock().load.interval(Instant::now())
     }
 
-    /// Number of the stream, among all of the process.
+    /// Number of the stream, among all of the engine: from 0, in the order in which they began.
     pub fn number(&self) -> u64 {
         self.id
     }
 
-    /// Most segments of a batch.
-    pub fn batch_size(&self) -> usize {
-        self.batching.size
-    }
-
     /// Segments that who can wait should have under way, so that the engine has the next batch while it is at one.
     pub fn ahead(&self) -> usize {
-        2 * self.batch_size()
+        2 * self.batching.size
     }
 }
 
-fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
+/// What a panic said.
+pub(crate) fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into())).unwrap_or_else(|| "unknown reason".into())
 }

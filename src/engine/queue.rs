@@ -114,12 +114,18 @@ impl<T> Queue<T> {
         let Some(first) = self.whose_turn(None, done).and_then(|turn| self.lanes[turn].jobs.front()) else {
             return Turn::Wait(None);
         };
-        let Terms { form, batch_size, batch_timeout, .. } = first.terms;
-        let until = first.since + batch_timeout;
+        let Terms { form, batch_size, .. } = first.terms;
         let alike = |lane: &&Lane<T>| lane.first().is_some_and(|terms| terms.form == form);
+        // Nobody waits for others for longer than it may, or than it has time.
+        let patience = |entry: &Entry<T>| {
+            let waited = entry.since.checked_add(entry.terms.batch_timeout);
+            let due = entry.terms.due.map(|due| due.checked_sub(expected).unwrap_or(now));
+            [waited, due].into_iter().flatten().min()
+        };
+        let until = self.lanes.iter().filter(alike).filter_map(|lane| lane.jobs.front().and_then(patience)).min();
         let waiting: usize = self.lanes.iter().filter(alike).map(|lane| lane.jobs.len()).sum();
-        if waiting < batch_size && now < until {
-            return Turn::Wait(Some(until));
+        if waiting < batch_size && until.is_none_or(|until| now < until) {
+            return Turn::Wait(until);
         }
         let mut batch = Vec::new();
         while batch.len() < batch_size.max(1)
@@ -197,6 +203,22 @@ mod tests {
         assert_eq!(queue.lanes.len(), 1);
         queue.close(3);
         assert!(queue.lanes.is_empty());
+    }
+
+    #[test]
+    fn nobody_waits_for_others_beyond_its_time() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        let patient = Terms { batch_timeout: 1000 * MS, ..file(1, 8) };
+        queue.push(patient, "a1", now);
+        assert_eq!(queue.next(now, 10 * MS), Turn::Wait(Some(now + 1000 * MS)));
+        // Of use until 300 ms from now, and it takes 10.
+        queue.push(Terms { stream: 2, due: Some(now + 300 * MS), ..patient }, "b1", now);
+        assert_eq!(queue.next(now, 10 * MS), Turn::Wait(Some(now + 290 * MS)));
+        assert_eq!(queue.next(now + 290 * MS, 10 * MS), Turn::Batch(vec!["a1", "b1"]));
+        queue.push(Terms { batch_timeout: Duration::MAX, ..patient }, "a2", now);
+        assert_eq!(queue.next(now, 10 * MS), Turn::Wait(None));
+        queue.push(file(3, 8), "c1", now);
+        assert_eq!(queue.next(now, 10 * MS), Turn::Batch(vec!["a2", "c1"]));
     }
 
     #[test]

@@ -11,8 +11,10 @@
 
 mod imp;
 mod input;
+mod latency;
 mod output;
 mod settings;
+mod setup;
 mod shared;
 
 use gst::prelude::*;

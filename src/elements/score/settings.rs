@@ -92,7 +92,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Text::builder("category")
             .nick("Category")
-            .blurb("Category to score for: a name of the model's, or auto (the one that leads so far)")
+            .blurb("Category to score for: a name of the model's, or auto (the one that leads the stream so far)")
             .default_value(Some("auto"))
             .mutable_ready()
             .build(),
@@ -114,7 +114,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         UInt::builder("interval")
             .nick("Interval")
-            .blurb("Score every n-th segment; the others carry the last score, flagged. In a live pipeline fewer, while there is no time for more")
+            .blurb("Score every n-th segment of a stream; the others carry the last score, flagged. In a live pipeline fewer, while there is no time for more")
             .minimum(1)
             .maximum(10_000)
             .default_value(1)
@@ -149,12 +149,12 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         UInt64::builder("batch-timeout")
             .nick("Batch timeout")
-            .blurb("Time, ns, that a segment may wait for others to fill its batch")
+            .blurb("Time, ns, that a segment may wait for others to fill its batch; in a live pipeline only while it has time")
             .mutable_ready()
             .build(),
         Boxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
-            .blurb("Segments so far, how many were late, were given up unscored (shed), or failed; every how manieth is scored now (interval); mean and worst inference time (ns)")
+            .blurb("Segments so far, how many were late, were given up unscored (shed), or failed; one in so many is scored now (interval); mean and worst inference time (ns)")
             .read_only()
             .build(),
     ]
