@@ -5,10 +5,11 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 /// Rates that videos are made at.
-const COMMON: [(u32, u32); 22] = [
+const COMMON: [(u32, u32); 23] = [
     (1, 1),
     (2, 1),
     (5, 1),
+    (15, 2),
     (8, 1),
     (10, 1),
     (12, 1),
@@ -31,8 +32,8 @@ const COMMON: [(u32, u32); 22] = [
 ];
 /// How far from its place a frame may be, of a frame: containers round times, and soft telecine shows frames for two fields or three.
 const OFF: f64 = 0.3;
-/// Places to a frame, on average, of a rate that frames keep to: some may be missing.
-const SPARSE: f64 = 4.0;
+/// Of ten frames so many follow the one before at the next place: some may be missing.
+const STEADY: usize = 9;
 
 /// Frames per second, as a fraction; 0/1 where they come at no fixed rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,32 +48,35 @@ impl FrameRate {
     /// None is fixed.
     pub const VARIABLE: Self = Self { numerator: 0, denominator: 1 };
 
-    /// Of frames at these times, ns, from 0 on: the one that the file tells, if they keep to it; else the common one that is nearest
-    /// to their number, if they keep to that; else [`Self::VARIABLE`].
+    /// Of frames at these times, ns, from 0 on: the common rate that they keep to, or else the one that the file tells if they keep
+    /// to that, or else [`Self::VARIABLE`]. Where several common ones fit, the one that the file tells, or else the nearest to their
+    /// number.
     pub fn of(times: &[u64], told: Option<Self>) -> Self {
         let told = told.filter(|rate| rate.numerator > 0 && rate.denominator > 0);
         let [.., _, last] = times else { return told.unwrap_or(Self::VARIABLE) };
         let mean = (times.len() - 1) as f64 / (*last).max(1) as f64 * 1e9;
         let distance = |rate: &Self| (rate.per_second() / mean).ln().abs();
-        let common = COMMON.map(|(numerator, denominator)| Self { numerator, denominator });
-        let nearest = common.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
-        told.into_iter().chain(nearest).find(|rate| rate.is_kept(times)).unwrap_or(Self::VARIABLE)
+        let mut common = COMMON.map(|(numerator, denominator)| Self { numerator, denominator });
+        common.sort_by(|a, b| distance(a).total_cmp(&distance(b)));
+        let first = told.filter(|told| common.contains(told));
+        first.into_iter().chain(common).chain(told).find(|rate| rate.is_kept(times)).unwrap_or(Self::VARIABLE)
     }
 
     fn per_second(self) -> f64 {
         f64::from(self.numerator) / f64::from(self.denominator)
     }
 
-    /// Whether every frame is near a place of its own.
+    /// Whether every frame is near a place of its own, and nearly all are at the next one.
     fn is_kept(self, times: &[u64]) -> bool {
-        let place = |&time: &u64| time as f64 / 1e9 * self.per_second();
-        let mut next = 0.0;
-        let near = times.iter().map(place).all(|place| {
-            let own = place.round() >= next && (place - place.round()).abs() <= OFF;
-            next = place.round() + 1.0;
+        let (mut last, mut steps): (Option<f64>, usize) = (None, 0);
+        let near = times.iter().map(|&time| time as f64 / 1e9 * self.per_second()).all(|at| {
+            let place = at.round();
+            let own = (at - place).abs() <= OFF && last.is_none_or(|last| last < place);
+            steps += usize::from(last == Some(place - 1.0));
+            last = Some(place);
             own
         });
-        near && next <= SPARSE * times.len() as f64
+        near && 10 * steps >= STEADY * (times.len() - 1)
     }
 
     /// The frame that begins nearest to a time (ns).
@@ -134,30 +138,37 @@ mod tests {
     }
 
     #[test]
-    fn the_told_rate_counts_if_frames_keep_to_it() {
-        let rate = |numerator, denominator| FrameRate { numerator, denominator };
+    fn the_rate_is_the_one_that_frames_keep_to_whatever_is_told() {
+        let rate = |numerator, denominator| Some(FrameRate { numerator, denominator });
         let of = |times: &[u64], told| FrameRate::of(times, told).to_string();
         let ntsc = times(vec![1_001.0 / 30.0; 900]);
-        assert_eq!(of(&ntsc, Some(rate(30_000, 1_001))), "30000/1001");
-        // Matroska rounds to ms, and frames may be missing.
-        let rounded: Vec<u64> = ntsc.iter().step_by(2).map(|time| (time + 500_000) / 1_000_000 * 1_000_000).collect();
-        assert_eq!(of(&rounded, Some(rate(30_000, 1_001))), "30000/1001");
-        // Where the file tells none, or the wrong one.
-        assert_eq!((of(&ntsc, None), of(&ntsc, Some(rate(90_000, 1)))), ("30000/1001".into(), "30000/1001".into()));
-        assert_eq!(of(&times(vec![80.0; 12]), Some(rate(25, 2))), "25/2");
+        // Matroska rounds to ms.
+        let rounded: Vec<u64> = ntsc.iter().map(|time| (time + 500_000) / 1_000_000 * 1_000_000).collect();
+        for told in [rate(30_000, 1_001), None, rate(2_997, 100), rate(90_000, 1), rate(60, 1), rate(30, 1)] {
+            assert_eq!([of(&ntsc, told), of(&rounded, told)], ["30000/1001", "30000/1001"], "{told:?}");
+        }
+        // So few cannot tell 30 from 29.97.
+        assert_eq!(of(&rounded[..5], rate(30, 1)), "30/1");
+        let missing: Vec<u64> = ntsc.iter().enumerate().filter(|(i, _)| i % 20 != 7).map(|(_, time)| *time).collect();
+        let outage: Vec<u64> =
+            ntsc.iter().enumerate().filter(|(i, _)| !(100..800).contains(i)).map(|(_, time)| *time).collect();
+        assert_eq!([of(&missing, None), of(&outage, None)], ["30000/1001", "30000/1001"]);
+        let (slow, quarter) = (times(vec![80.0; 12]), times(vec![400.0 / 3.0; 40]));
+        assert_eq!([of(&slow, rate(25, 1)), of(&quarter, rate(30, 1))], ["25/2", "15/2"]);
+        assert_eq!(of(&times(vec![1e3 / 17.0; 40]), rate(17, 1)), "17/1");
         // Soft telecine: fields of 59.94 a second, three and two to a frame.
         let film = times([1_501.5 / 30.0, 1_001.0 / 30.0].repeat(50));
-        assert_eq!(of(&film, Some(rate(30_000, 1_001))), "24000/1001");
-        assert_eq!(
-            (of(&[], None), of(&[0], Some(rate(25, 1))), of(&[0, 0, 0], None)),
-            ("0/1".into(), "25/1".into(), "0/1".into())
-        );
+        assert_eq!(of(&film, rate(30_000, 1_001)), "24000/1001");
+        assert_eq!([of(&[], None), of(&[0], rate(25, 1)), of(&[0, 0, 0], None)], ["0/1", "25/1", "0/1"]);
     }
 
     #[test]
     fn uneven_frames_have_no_rate() {
         let uneven = times([40.0, 200.0, 120.0, 33.0, 140.0, 90.0].repeat(5));
         assert_eq!(FrameRate::of(&uneven, Some(FrameRate { numerator: 28, denominator: 3 })), FrameRate::VARIABLE);
+        // Half of them are missing for half of the time.
+        let halved = times([vec![1e3 / 30.0; 90], vec![2e3 / 30.0; 45]].concat());
+        assert_eq!(FrameRate::of(&halved, Some(FrameRate { numerator: 30, denominator: 1 })), FrameRate::VARIABLE);
         let phone = times([33.3, 33.3, 50.0, 33.3, 133.0, 41.0].repeat(9));
         assert_eq!(FrameRate::of(&phone, Some(FrameRate { numerator: 144, denominator: 5 })), FrameRate::VARIABLE);
     }

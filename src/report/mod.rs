@@ -5,7 +5,7 @@
 //! writes JSON.
 
 pub mod chapters;
-mod clock;
+pub mod clock;
 pub mod confusion;
 pub mod csv;
 pub mod document;

@@ -5,7 +5,7 @@ use std::{error::Error, path::PathBuf};
 use gstdesumnet::{
     cut::{Container, Job, copy::Grid, cut},
     offline::VideoScores,
-    report::document,
+    report::{clock::length, document},
     secrets,
     summary::plan::Plan,
 };
@@ -146,7 +146,7 @@ impl Summarised {
         let (output, parts, played) = (self.output.display(), self.plan.parts(), self.plan.played_ns());
         let share = self.scores.as_ref().map_or(String::new(), |scores| {
             let whole = scores.duration_ns;
-            format!(" of {} ({:.0} %)", clock(whole), 100.0 * played as f64 / whole.max(1) as f64)
+            format!(" of {} ({:.0} %)", length(whole), 100.0 * played as f64 / whole.max(1) as f64)
         });
         let likely = self.scores.as_ref().filter(|scores| scores.confidence >= LIKELY);
         let category = likely
@@ -155,12 +155,6 @@ impl Summarised {
             1 => "1 part".into(),
             count => format!("{count} parts"),
         };
-        format!("{output}: {}{share}, {count}{category}\n", clock(played))
+        format!("{output}: {}{share}, {count}{category}\n", length(played))
     }
-}
-
-/// `1:02.5`
-fn clock(ns: u64) -> String {
-    let tenths = (ns + 50_000_000) / 100_000_000;
-    format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
 }

@@ -9,7 +9,10 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 use thiserror::Error;
 
 use self::strip::{Strip, curve};
-use super::{Summary, clock::clock};
+use super::{
+    Summary,
+    clock::{clock, length},
+};
 
 /// Width that the overview of the whole video is drawn with; the browser stretches it.
 const OVERVIEW: f64 = 1_000.0;
@@ -83,8 +86,8 @@ fn values(summary: &Summary) -> Value {
         confidence => format!("{:.0}", 100.0 * summary.confidence),
         duration => seconds(summary.duration_ns),
         first => seconds(summary.first_ns),
-        length => clock(summary.duration_ns),
-        skim_length => clock(summary.skim_ns()),
+        length => length(summary.duration_ns),
+        skim_length => length(summary.skim_ns()),
         skim_percent => format!("{:.0}", 100.0 * summary.skim_ns() as f64 / whole),
         strip_width => format!("{:.0}", strip.width()),
         curve => curve(segments, |ns| strip.x(ns)),
