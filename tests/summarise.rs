@@ -223,9 +223,11 @@ fn a_skim_is_no_longer_than_asked_and_is_told() {
     assert!(page.contains("src=\"colours.mkv\"") && page.contains("src=\"skim.mp4\""), "{page}");
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 4);
     let picture = std::fs::read_to_string(out.with_extension("svg")).unwrap();
-    // Three frames of each of four shots. The parts are shaded, and their frames have a border.
+    // Two or three frames of each of four shots, as the container rounds their times.
+    assert!((8..=12).contains(&picture.matches("<image").count()), "{picture}");
+    // A part is shaded, and its frames have a border.
     let parts = told["parts"].as_array().unwrap().len();
-    assert_eq!((picture.matches("<image").count(), picture.matches("#f2a93b").count()), (12, 2 * parts));
+    assert_eq!(picture.matches("#f2a93b").count(), 2 * parts);
     // Longer than the video: all of it.
     let (told, said) = skim("1h", &[]);
     assert!(said.contains("colours.mkv is no longer than that: all of it is taken"), "{said}");
