@@ -15,7 +15,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
 /// The docs promise sources of these schemes.
 const SOURCES: [&str; 6] = ["file:///a", "http://a/", "https://a/", "rtsp://a/", "srt://a:1", "v4l2:///dev/video0"];
-/// What people have: some element must decode, parse or demultiplex each of these.
+/// Media that people have: some element must decode, parse or demultiplex each.
 const MEDIA: [&str; 27] = [
     "video/quicktime",
     "video/x-matroska",

@@ -226,8 +226,11 @@ fn a_skim_is_no_longer_than_asked_and_is_told() {
     assert!(page.contains("src=\"colours.mkv\"") && page.contains("src=\"skim.mp4\""), "{page}");
     assert_eq!(page.matches("data:image/jpeg;base64,").count(), 4);
     let picture = std::fs::read_to_string(out.with_extension("svg")).unwrap();
-    // Three frames of each of four shots; two parts, shaded and framed.
-    assert_eq!((picture.matches("data:image/jpeg;base64,").count(), picture.matches("#f2a93b").count()), (12, 4));
+    // Two or three frames of each of four shots, as the container rounds their times.
+    assert!((8..=12).contains(&picture.matches("<image").count()), "{picture}");
+    // A part is shaded, and its frames have a border.
+    let parts = told["parts"].as_array().unwrap().len();
+    assert_eq!(picture.matches("#f2a93b").count(), 2 * parts);
     // Longer than the video: all of it.
     let (told, said) = skim("1h", &[]);
     assert!(said.contains("colours.mkv is no longer than that: all of it is taken"), "{said}");
@@ -244,8 +247,10 @@ fn people_are_told_of_a_category_only_where_it_is_likely() {
     let model = common::tiny_model(folder.path());
     colours(&video);
     let skim = |more: &[&str]| {
-        let arguments = ["skim", text(&video), "-o", text(&out), "--ratio", "50%", "--model", text(&model)];
-        String::from_utf8(desumnet(&[&arguments, more].concat()).stdout).unwrap()
+        let arguments = ["skim", text(&video), "-o", text(&out), "--length", "2.1s", "--model", text(&model)];
+        let output = desumnet(&[&arguments[..], &["--min-clip", "500ms"], more].concat());
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
     };
     let mut named = 0;
     for category in common::CATEGORIES {
