@@ -104,12 +104,7 @@ impl Reports<'_> {
         each(self.kinds).map(write).filter_map(Result::err).collect()
     }
 
-    fn text(
-        &self,
-        kind: Kind,
-        summary: &mut Summary,
-        pictures: &OnceCell<Pictures>,
-    ) -> Result<String, Box<dyn Error>> {
+    fn text(&self, kind: Kind, summary: &mut Summary, pictures: &OnceCell<Pictures>) -> Result<String, Box<dyn Error>> {
         // Chapters are those of the skim where there is one.
         let of = if self.skim.is_some() { chapters::Of::Skim } else { chapters::Of::Video };
         Ok(match kind {
@@ -161,7 +156,6 @@ impl Reports<'_> {
         times.sort_unstable();
         let stills = stills(&self.scores.video, &times)?;
         Ok(times.into_iter().zip(stills.into_iter().map(|still| still.jpeg)).collect())
-    }
     }
 }
 
