@@ -345,7 +345,7 @@ fn figures_beyond_reason_are_named_and_make_no_room() {
     }
 
     let surf = TempDir::new().unwrap();
-    let people = [("12__a.mat", matvar!([[1.0, 1.0], [1.5, 1.0], [-1.0, 1.0], [1e300, 1.0]]))];
+    let people = [("12__a.mat", matvar!([[1.0, 1.0], [1.5, 1.0], [0.0, 1.0], [1e300, 1.0]]))];
     cosum(surf.path(), "4\n6\n", &people);
     let dataset = read(Kind::Cosum, surf.path(), None).unwrap();
     assert_eq!(dataset.warnings.len(), 3, "{:?}", dataset.warnings);
