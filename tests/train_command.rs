@@ -134,24 +134,29 @@ fn pretrained_fine_tuned_adapted_and_measured() {
         "{}",
         said.err
     );
-    let rows = "web/outdoors/long.mp4,outdoors,val\ntarget/indoors/gradient.mp4,indoors,train\ntarget/outdoors/ball.mp4,outdoors,\n";
-    fs::write(place.path("web.csv"), format!("path,category,split\n{rows}")).unwrap();
-    let said = place.run(&format!(
-        "{} --output from-csv.safetensors --data target",
-        adapt.replace("--web web --output third.safetensors", "--web web.csv")
-    ));
-    assert!(said.err.contains("1 web videos are marked val or test: left out"), "{}", said.err);
-    // Of the videos that second.safetensors was trained on, two are held out now.
-    if said.ok {
-        assert!(
-            said.err.contains("2 videos in 2 categories") && said.err.contains("2 videos for validation"),
-            "{}",
-            said.err
+    let listed = |indoors: &str, output: &str| {
+        let rows = format!(
+            "web/outdoors/long.mp4,outdoors,val\n{indoors},indoors,train\ntarget/outdoors/ball.mp4,outdoors,\n"
         );
-        assert!(said.err.contains("--model was trained on 2 of the 2 videos for validation"), "{}", said.err);
-    } else {
-        assert!(said.err.contains("in validation, and both have the same content"), "{}", said.err);
-    }
+        fs::write(place.path("web.csv"), format!("path,category,split\n{rows}")).unwrap();
+        let adapt = adapt.replace("--web web --output third.safetensors", "--web web.csv --data target");
+        place.run(&format!("{adapt} --output {output}"))
+    };
+    let said = listed("target/indoors/gradient.mp4", "listed.safetensors");
+    assert!(said.ok && said.err.contains("1 web videos are marked val or test: left out"), "{}", said.err);
+    assert!(
+        said.err.contains("2 videos in 2 categories") && said.err.contains("2 videos for validation"),
+        "{}",
+        said.err
+    );
+    // second.safetensors was trained on all of them.
+    assert!(said.err.contains("--model was trained on 2 of the 2 videos for validation"), "{}", said.err);
+    // A copy of a video that is held out.
+    fs::copy(place.path("target/indoors/smpte75.mp4"), place.path("copy.mp4")).unwrap();
+    let said = listed("copy.mp4", "copy.safetensors");
+    let refused =
+        "copy.mp4 is in training and target/indoors/smpte75.mp4 in validation, and both have the same content";
+    assert!(!said.ok && said.err.contains(refused), "{}", said.err);
 
     let adapt = format!("{adapt} --data target --hold-out 0 --with-labelled --clips-per-video 1 --web-clips 2");
     let said = place.run(&adapt);
@@ -272,7 +277,7 @@ fn bad_input_is_refused_with_a_remedy() {
         ("pretrain --data videos --output m.safetensors --batch 1", "at least 2"),
         ("pretrain --data videos --output m.safetensors --learning-rate 0", "a number above 0"),
         ("pretrain --data videos --output m.safetensors --label-smoothing 2", "from 0 to below 1"),
-        ("pretrain --data videos --validation videos --output m.safetensors", "is in training and in validation"),
+        ("pretrain --data videos --validation videos --output m.safetensors", "in validation, and both are the file"),
         ("pretrain --data broken --output m.safetensors", "2 of 2 videos can't be decoded"),
     ] {
         let said = place.run(line);

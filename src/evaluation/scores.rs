@@ -102,9 +102,11 @@ fn frame_scores(path: &Path, video: &Video) -> Result<Vec<f64>, ScoresError> {
     let text = std::fs::read_to_string(path).map_err(|error| ScoresError::Read(path.into(), error))?;
     let wrong = |reason: String| ScoresError::Value { path: path.into(), reason };
     // Sums of others leave the range of numbers.
-    let sensible = |place: usize, score: f64| match score.abs() <= LARGEST {
-        true => Ok(()),
-        false => Err(wrong(format!("score {place} is {score}, which is no sensible number"))),
+    let sensible = |place: usize, score: f64| {
+        if score.abs() <= LARGEST {
+            return Ok(());
+        }
+        Err(wrong(format!("score {place} is {score}, which is no sensible number")))
     };
     if text.trim_start().starts_with('[') {
         let scores: Vec<f64> = serde_json::from_str(&text).map_err(format)?;
@@ -244,7 +246,7 @@ mod tests {
         let large = DOCUMENT.replace("4.0", "1e300");
         let folder = folder(&[("a.json", &long), ("b.json", &late), ("c.json", &large), ("d.json", "[1, -1e31]")]);
         for (name, reason) in [
-            ("a", "`duration_ns` is 18446744073709551615, which makes 461168601842 frames"),
+            ("a", "`duration_ns` is 18446744073709551615, which makes 461168601843 frames"),
             ("b", "segment 2 ends later than 64 bits of nanoseconds can tell"),
             ("c", "score 2 is 1000"),
             ("d", "score 1 is -1000"),

@@ -175,7 +175,10 @@ impl Watched {
         if width == 0 {
             return Err(wrong("it is empty".into()));
         }
-        let large = rows.iter().enumerate().find_map(|(i, row)| Some((i, row.iter().find(|v| !(v.abs() <= LARGEST))?)));
+        let large = rows
+            .iter()
+            .enumerate()
+            .find_map(|(i, row)| Some((i, row.iter().find(|v| v.is_nan() || v.abs() > LARGEST)?)));
         if let Some((row, value)) = large {
             return Err(wrong(format!("row {} has the value {value}, which is no sensible number", row + 1)));
         }

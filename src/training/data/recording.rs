@@ -32,7 +32,8 @@ impl Mark {
     pub fn of(video: &Path, group: Option<String>) -> Vec<Self> {
         let group = group.or_else(|| ucf_group(video)).map(Self::Group);
         let file = video.canonicalize().or_else(|_| absolute(video)).unwrap_or_else(|_| video.into());
-        [group, content(&file).map(Self::Content), Some(Self::File(file))].into_iter().flatten().collect()
+        let content = content(&file).map(Self::Content);
+        [group, Some(Self::File(file)), content].into_iter().flatten().collect()
     }
 
     /// What two videos with this mark have in common, for people to read.

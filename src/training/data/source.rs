@@ -285,8 +285,8 @@ impl Listing {
         let wanted: Vec<usize> = wanted.collect();
         let mut left: Vec<usize> = videos.iter().map(BTreeMap::len).collect();
         let (mut taken, mut out) = (vec![0; videos.len()], BTreeSet::new());
-        for category in 0..videos.len() {
-            let mut order: Vec<usize> = videos[category].keys().copied().collect();
+        for of_category in &videos {
+            let mut order: Vec<usize> = of_category.keys().copied().collect();
             order.shuffle(&mut rng);
             for recording in order.into_iter().skip(1) {
                 let parts = videos.iter().enumerate().filter_map(|(of, videos)| Some((of, *videos.get(&recording)?)));
