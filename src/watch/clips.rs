@@ -52,7 +52,7 @@ pub struct Desk {
 struct Open {
     path: PathBuf,
     line: Line,
-    /// `None` before it began, and after it failed.
+    /// `None` before it began.
     recorder: Option<Recorder>,
     failed: bool,
     /// What came before the recorder could begin, by stream.
@@ -71,6 +71,7 @@ struct Done {
     path: PathBuf,
     line: Line,
     recorder: Option<Recorder>,
+    failed: bool,
     picture: Option<gst::Sample>,
     start: SystemTime,
     /// When it is to end, running time in ns.
@@ -138,15 +139,29 @@ impl Desk {
     }
 
     fn finish(&self, done: Done, complaints: &Complaints) {
-        let Done { path, mut line, recorder, picture, start, end } = done;
+        let Done { path, mut line, recorder, failed, picture, start, end } = done;
+        let mut whole = !failed;
         if let Some(recorder) = recorder {
-            complaints.check("disk", recorder.finish(end).map(|end| line.set_end(start, end)));
+            let finished = if failed { Ok(None) } else { recorder.finish(end).map(Some) };
+            whole &= finished.is_ok();
+            // Its end is what was written of it.
+            line.set_end(
+                start,
+                finished.as_ref().map_or(None, |end| *end).unwrap_or_else(|| recorder.give_up().min(end)),
+            );
+            // What failed before was said then.
+            if !failed {
+                complaints.check("disk", finished.map(drop));
+            }
         }
-        if path.metadata().map_or(0, |file| file.len()) == 0 {
+        let is_empty = path.metadata().map_or(0, |file| file.len()) == 0;
+        if is_empty || !whole {
+            self.counts.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_empty {
             // Nothing of it could be written, and it is no clip.
             let _ = std::fs::remove_file(&path);
             self.folder.release(&path);
-            self.counts.missed.fetch_add(1, Ordering::Relaxed);
             self.tell(Kind::End, &line);
             return;
         }
@@ -294,8 +309,7 @@ impl Recording {
         };
         let written = begun.and_then(|mut recorder| {
             let pushed = recorder.push(streams);
-            // What failed has written all that it could.
-            open.recorder = pushed.is_ok().then_some(recorder);
+            open.recorder = Some(recorder);
             pushed
         });
         if let Err(error) = written {
@@ -310,9 +324,9 @@ impl Recording {
         let Some(mut open) = self.open.take() else { return };
         let end = open.reached.min(clip.end);
         open.describe(clip, end);
-        let Open { path, line, recorder, picture, start, .. } = open;
+        let Open { path, line, recorder, failed, picture, start, .. } = open;
         // The other side is there as long as this one.
-        let _ = self.done.send(Done { path, line, recorder, picture, start, end });
+        let _ = self.done.send(Done { path, line, recorder, failed, picture, start, end });
     }
 }
 

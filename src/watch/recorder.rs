@@ -18,6 +18,10 @@ use super::ring::Packet;
 
 /// What a crash may cost at the end of a clip, and what a clip may be too long.
 pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+/// How far another stream may be behind the pictures before it is taken to be silent there, and how far it is told to be, ns: the muxer
+/// puts nothing into the file before it knows of all.
+const BEHIND: u64 = 5_000_000_000;
+const SILENT: u64 = 4_000_000_000;
 /// Bytes that may wait for a disk that is slow.
 const WAITING: u64 = 64 << 20;
 /// How long the disk may take for a clip's end.
@@ -77,8 +81,9 @@ pub struct Recorder {
     start: u64,
     /// How long before it plays the first picture is decoded; known with that.
     lead: Option<gst::ClockTime>,
-    /// Streams that have begun.
+    /// Streams that have begun, and when what each got ends, running time in ns.
     begun: Vec<bool>,
+    reached: Vec<u64>,
     written: Arc<Mutex<Written>>,
 }
 
@@ -93,6 +98,9 @@ impl Recorder {
         let muxer = make("mp4mux")
             .property("fragment-duration", FRAGMENT.mseconds() as u32)
             .property("streamable", true)
+            // What comes first goes in first, also where a stream has a gap.
+            .property("interleave-time", 0u64)
+            .property("interleave-bytes", 0u64)
             .build()
             .map_err(missing)?;
         // What is written is to be in the file at once, not in a buffer that a crash takes along.
@@ -112,6 +120,7 @@ impl Recorder {
             start,
             lead: None,
             begun: vec![false; caps.len()],
+            reached: vec![start; caps.len()],
             written,
         };
         for (i, caps) in caps.iter().enumerate() {
@@ -138,20 +147,26 @@ impl Recorder {
         &self.path
     }
 
-    /// More of each stream. Doesn't wait for the disk.
+    /// More of each stream. Doesn't wait for the disk. Where a stream falls behind the pictures, the file goes on without it; what comes of
+    /// it later goes in where it belongs.
     ///
     /// # Errors
     /// [`RecordError::Unwritable`] or [`RecordError::Slow`]
     pub fn push(&mut self, streams: Vec<Vec<Packet<gst::Sample>>>) -> Result<(), RecordError> {
-        for ((source, begun), packets) in self.sources.iter().zip(&mut self.begun).zip(streams) {
+        for (i, (source, packets)) in self.sources.iter().zip(streams).enumerate() {
             for packet in packets {
                 let Some(mut buffer) = packet.data.buffer_owned() else { continue };
+                if i > 0 && packet.time < self.reached[i].saturating_sub(packet.duration) {
+                    // It comes when the file was told that there is none.
+                    continue;
+                }
+                self.reached[i] = self.reached[i].max(packet.end());
                 let ahead = buffer.pts().zip(buffer.dts()).and_then(|(pts, dts)| pts.checked_sub(dts));
                 // The video comes first.
                 let lead = *self.lead.get_or_insert(ahead.unwrap_or_default());
                 let time = lead + gst::ClockTime::from_nseconds(packet.time.saturating_sub(self.start));
                 let decode = time.saturating_sub(ahead.unwrap_or_default());
-                let is_first = !std::mem::replace(begun, true);
+                let is_first = !std::mem::replace(&mut self.begun[i], true);
                 let times = buffer.make_mut();
                 times.set_pts(if is_first { time - decode } else { time });
                 times.set_dts(if is_first { gst::ClockTime::ZERO } else { decode });
@@ -160,17 +175,41 @@ impl Recorder {
                 let _ = source.push_buffer(buffer);
             }
         }
+        for i in 1..self.sources.len() {
+            if self.begun[i] && self.reached[i] + BEHIND < self.reached[0] {
+                self.skip(i, self.reached[0] - SILENT);
+            }
+        }
         if self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
             return Err(RecordError::Slow { path: self.path.clone() });
         }
         self.failure().map_or(Ok(()), Err)
     }
 
+    /// A stream has nothing up to a time, ns.
+    fn skip(&mut self, stream: usize, until: u64) {
+        let from = std::mem::replace(&mut self.reached[stream], until);
+        let time = self.lead.unwrap_or_default() + gst::ClockTime::from_nseconds(from.saturating_sub(self.start));
+        let gap = gst::event::Gap::builder(time).duration(gst::ClockTime::from_nseconds(until.saturating_sub(from)));
+        self.sources[stream].send_event(gap.build());
+    }
+
+    /// When what is written of it ends, running time in ns. Nothing more will be.
+    pub fn give_up(&self) -> u64 {
+        // Going down can't fail in a way that matters to anybody.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        let written = locked(&self.written);
+        // The last one may be cut short.
+        let whole = written.fragments.split_last().map_or(&[][..], |(_, whole)| whole);
+        let reached = whole.iter().map(|fragment| fragment.end).max().unwrap_or_default();
+        self.start + reached.saturating_sub(self.lead.unwrap_or_default().nseconds())
+    }
+
     /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Waits for the disk.
     ///
     /// # Errors
     /// [`RecordError::Unwritable`] or [`RecordError::Slow`]
-    pub fn finish(self, end: u64) -> Result<u64, RecordError> {
+    pub fn finish(&self, end: u64) -> Result<u64, RecordError> {
         for source in &self.sources {
             let _ = source.end_of_stream();
         }
