@@ -242,7 +242,8 @@ fn what_happens_to_one_camera_is_nothing_to_another_and_no_password_is_told() {
     let clips = |camera: usize| counts[camera].clips.load(Ordering::Relaxed);
     wait_for("clips of both", || (clips(1) == 1 && clips(2) == 1).then_some(()));
     cameras.stop_handles().iter().for_each(Stop::stop);
-    assert_eq!((cameras.wait(), clips(0)), (1, 0));
+    // It is tried again, as it may be set right.
+    assert_eq!((cameras.wait(), clips(0)), (0, 0));
     let mut told = said.lock().unwrap().join("\n");
     assert!(told.contains(&format!("rtsp://***@127.0.0.1:{}/live refuses the user or the password", guarded.port)));
     for entry in std::fs::read_dir(folder.path()).unwrap() {

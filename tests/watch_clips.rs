@@ -92,6 +92,36 @@ fn what_turns_out_to_be_too_much_is_cut_off() {
     }
 }
 
+#[test]
+fn sound_that_stops_holds_up_no_pictures_and_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("clip.mp4");
+    let rendered = render(PLAIN, 500, 0);
+    let is_there = |time: u64| !(2_000_000_000..12_000_000_000).contains(&time);
+    let sound: Vec<Packet<gst::Sample>> = rendered.sound.iter().filter(|p| is_there(p.time)).cloned().collect();
+    let mut recorder = Recorder::begin(&path, &caps(&rendered), 0).unwrap();
+    let between = |packets: &[Packet<gst::Sample>], second: u64| -> Vec<Packet<gst::Sample>> {
+        packets.iter().filter(|packet| packet.time / 1_000_000_000 == second).cloned().collect()
+    };
+    for second in 0..12 {
+        recorder.push(vec![between(&rendered.video, second), between(&sound, second)]).unwrap();
+    }
+    // All but the last seconds are in the file, without any sound.
+    wait_for("the pictures", || (try_probe(&path, "v").ok()?.len() >= 140).then_some(()));
+    for second in 12..20 {
+        recorder.push(vec![between(&rendered.video, second), between(&sound, second)]).unwrap();
+    }
+    let end = recorder.finish(20_000_000_000).unwrap();
+    assert_eq!(end / 1_000_000, 20_000);
+    let (video, heard) = (probe(&path, "v"), probe(&path, "a"));
+    assert_eq!((video.len(), decode(&path)), (500, 500));
+    assert_eq!(heard.iter().map(|p| p.hash.clone()).collect::<Vec<_>>(), hashes(&sound));
+    for (packet, probed) in sound.iter().zip(&heard) {
+        let expected = packet.time as f64 / 1e9;
+        assert!((probed.pts - expected).abs() < 1e-3, "{} for {expected}", probed.pts);
+    }
+}
+
 /// The other side of the test below.
 #[test]
 fn child_that_is_killed() {

@@ -1,5 +1,7 @@
 //! `desumnet watch` as a user runs it.
 
+mod common;
+
 use std::{
     io::{BufRead, BufReader},
     process::{Command, Stdio},
@@ -75,4 +77,44 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
         assert!(told.contains(expected) && !told.contains("p4ss"), "{args:?}: {told}");
     }
     assert!(!clips.exists());
+}
+
+#[test]
+fn a_plugin_that_is_missing_is_named_with_its_package() {
+    gst::init().unwrap();
+    let temporary = tempfile::tempdir().unwrap();
+    let video = temporary.path().join("camera.mp4");
+    common::watching::render_file(&video, 30);
+    // Where this GStreamer has its plugins, but for those that a small installation lacks.
+    let whole = gst::Registry::get().find_plugin("coreelements").unwrap().filename().unwrap();
+    let has = |left_out: &[&str]| {
+        let folder = tempfile::tempdir_in(temporary.path()).unwrap().keep();
+        for name in
+            ["app", "coreelements", "isomp4", "playback", "typefindfunctions", "audioparsers", "videoparsersbad"]
+        {
+            let file = format!("libgst{name}.so");
+            if !left_out.contains(&name) {
+                std::os::unix::fs::symlink(whole.with_file_name(&file), folder.join(file)).unwrap();
+            }
+        }
+        let out = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+            .args(["watch", "--threshold", "0", "--clips"])
+            .arg(temporary.path().join("clips"))
+            .arg(format!("file://{}", video.display()))
+            .env("GST_PLUGIN_SYSTEM_PATH", &folder)
+            .env("GST_REGISTRY", folder.join("registry"))
+            .env_remove("GST_PLUGIN_PATH")
+            .output()
+            .unwrap();
+        assert_eq!(out.status.code(), Some(1));
+        String::from_utf8(out.stderr).unwrap()
+    };
+    let told = has(&[]);
+    assert!(told.contains(": GStreamer has no H.264 "), "{told}");
+    assert!(told.contains(" decoder here: install the package gstreamer1.0-libav\n"), "{told}");
+    let told = has(&["videoparsersbad"]);
+    assert!(
+        told.contains(": GStreamer has no element h264parse here: install the package gstreamer1.0-plugins-bad\n"),
+        "{told}"
+    );
 }

@@ -3,6 +3,8 @@
 mod common;
 
 use std::{
+    path::Path,
+    process::Command,
     sync::{Arc, atomic::Ordering, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -77,6 +79,28 @@ impl Watched {
 
     fn error(self) -> String {
         self.result().unwrap_err().to_string()
+    }
+
+    /// Why it is not watched, though it is tried again and again.
+    fn refused(self) -> String {
+        match self.notice() {
+            Notice::Refused { reason } => reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// All of a recording: its pictures, its sound, and what is said of it.
+    fn whole(mut self) -> (Vec<Packet<gst::Sample>>, Vec<Packet<gst::Sample>>, Vec<Notice>) {
+        self.thread.take().unwrap().join().unwrap().unwrap();
+        let (mut video, mut sound) = (Vec::new(), Vec::new());
+        for arrival in self.arrivals.try_iter() {
+            match arrival {
+                Arrival::Video(packet) => video.push(packet),
+                Arrival::Sound(packet) => sound.push(packet),
+                other => panic!("{other:?}"),
+            }
+        }
+        (video, sound, self.notices.try_iter().collect())
     }
 }
 
@@ -176,28 +200,113 @@ fn a_password_is_needed_and_never_told() {
     let camera = Camera::guarded(camera::WITH_SOUND);
     let with = |password: &str| format!("rtsp://{}:{password}@127.0.0.1:{}/live", camera::USER, camera.port);
     assert!(watch(&with(camera::PASSWORD), None).pull(1).0[0].key);
-    let error = watch(&with("wr0ng-one"), None).error();
+    let error = watch(&with("wr0ng-one"), None).refused();
     let expected = format!("rtsp://***@127.0.0.1:{}/live refuses the user or the password", camera.port);
     assert!(error.starts_with(&expected), "{error}");
-    let error = watch(&camera.uri(), None).error();
+    let error = watch(&camera.uri(), None).refused();
     assert!(error.contains("refuses the user or the password"), "{error}");
 }
 
 #[test]
 fn what_can_not_be_watched_is_told_with_the_remedy() {
     gst::init().unwrap();
+    // What somebody may mend meanwhile is tried again.
     let camera = Camera::start(camera::WITH_SOUND, None);
-    let error = watch(&camera.uri().replace("live", "other"), None).error();
-    assert!(error.contains("/other is not there: "), "{error}");
+    let reason = watch(&camera.uri().replace("live", "other"), None).refused();
+    assert!(reason.contains("/other is not there: "), "{reason}");
     let camera = Camera::start(camera::ONLY_SOUND, None);
-    let error = watch(&camera.uri(), None).error();
-    assert!(error.ends_with("sends no video; give a stream with a picture"), "{error}");
+    let reason = watch(&camera.uri(), None).refused();
+    assert!(reason.ends_with("sends no video; give a stream with a picture"), "{reason}");
     let camera = Camera::start(camera::MOTION_JPEG, None);
-    let error = watch(&camera.uri(), None).error();
-    assert!(error.contains(" sends image/jpeg, which can't be kept as it is: "), "{error}");
+    let watched = watch(&camera.uri(), None);
+    let notice = watched.notice();
+    let said = notice.to_string();
+    assert!(said.contains(" sends image/jpeg, which can't be kept as it is: "), "{said}");
+    assert!(said.ends_with("; it is tried again every 60 s"), "{said}");
+    watched.stop.stop();
+    watched.result().unwrap();
+    // What no waiting mends is not.
+    let error = watch("file:///nowhere/camera.mp4", None).error();
+    assert!(error.starts_with("file:///nowhere/camera.mp4 is not there: "), "{error}");
     let (sender, _arrivals) = mpsc::sync_channel(1);
     let error = Source::new("gopher://u:p4ss@camera/1", sender, None, Arc::default()).err().unwrap().to_string();
     assert!(error.starts_with("gopher://***@camera/1: nothing here reads such a URI"), "{error}");
+}
+
+/// Two seconds of pictures, with what else these arguments of ffmpeg say.
+fn render(folder: &Path, name: &str, args: &str) -> String {
+    let path = folder.join(name);
+    let inputs = "-f lavfi -i testsrc2=s=64x64:r=25:d=2 -f lavfi -i sine=r=48000:d=2";
+    let encoder = "-c:v libx264 -g 25 -bf 0 -pix_fmt yuv420p";
+    let words = ["-nostdin -v error -y", inputs, encoder, args].into_iter().flat_map(str::split_whitespace);
+    assert!(Command::new("ffmpeg").args(words).arg(&path).status().unwrap().success(), "{args}");
+    format!("file://{}", path.display())
+}
+
+#[test]
+fn pictures_are_kept_whatever_the_sound_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = [
+        ("aac.ts", "-c:a aac", None),
+        ("mp2.ts", "-c:a mp2", Some("MP2 or MP3")),
+        ("mp3.ts", "-c:a libmp3lame", Some("MP2 or MP3")),
+        ("ac3.ts", "-c:a ac3", Some("audio/x-ac3")),
+        ("latm.ts", "-c:a aac -mpegts_flags latm", Some("AAC in LATM")),
+        ("none.ts", "-map 0:v", None),
+        // The first that can be kept is.
+        ("ac3-aac.ts", "-map 0:v -map 1:a -map 1:a -c:a:0 ac3 -c:a:1 aac", None),
+        ("jpeg-h264.mkv", "-map 0:v -map 0:v -map 1:a -c:v:0 mjpeg -pix_fmt:v:0 yuvj420p -c:a libopus", None),
+    ];
+    for (name, args, unfit) in cases {
+        let (video, sound, said) = watch(&render(folder.path(), name, args), None).whole();
+        assert_eq!((video.len(), video.iter().filter(|packet| packet.key).count()), (50, 2), "{name}");
+        let has_sound = unfit.is_none() && name != "none.ts";
+        assert_eq!(sound.len() > 80, has_sound, "{name}: {}", sound.len());
+        let unfit = unfit.map(|codec| Notice::NoSound { codec: codec.into() });
+        assert_eq!(said, std::iter::once(Notice::Connected).chain(unfit).collect::<Vec<_>>(), "{name}");
+    }
+}
+
+#[test]
+fn aac_that_calls_itself_mpeg_2_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    render(folder.path(), "sound.aac", "-map 1:a -c:a aac");
+    let path = folder.path().join("sound.aac");
+    let mut adts = std::fs::read(&path).unwrap();
+    let mut at = 0;
+    while at + 7 <= adts.len() {
+        adts[at + 1] |= 8;
+        at += usize::from(adts[at + 3] & 3) << 11 | usize::from(adts[at + 4]) << 3 | usize::from(adts[at + 5]) >> 5;
+    }
+    std::fs::write(&path, adts).unwrap();
+    let pictures = render(folder.path(), "pictures.ts", "-map 0:v");
+    Playing::start(&format!(
+        "filesrc location={} ! aacparse ! mpegtsmux name=m ! filesink location={}/all.ts \
+         urisourcebin uri={pictures} ! tsdemux ! h264parse ! queue ! m.",
+        path.display(),
+        folder.path().display()
+    ))
+    .wait();
+    let uri = format!("file://{}/all.ts", folder.path().display());
+    let (video, sound, said) = watch(&uri, None).whole();
+    assert_eq!((video.len(), said), (50, vec![Notice::Connected]));
+    let caps = sound[0].data.caps_owned().unwrap();
+    assert_eq!((sound.len() > 80, caps.structure(0).unwrap().get::<i32>("mpegversion")), (true, Ok(4)));
+}
+
+#[test]
+fn pictures_of_a_container_that_does_not_tell_when_they_are_decoded_are_all_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for encoder in ["-bf 3 -c:a aac", "-c:v libx265 -x265-params keyint=25:log-level=none -bf 4 -c:a aac"] {
+        let (video, sound, _) = watch(&render(folder.path(), "all.mkv", encoder), None).whole();
+        assert_eq!((video.len(), sound.len() > 80), (50, true), "{encoder}");
+        assert!(video.windows(2).all(|w| w[0].decode < w[1].decode), "{encoder}: {:?}", times(&video));
+        assert!(video.iter().all(|packet| packet.decode <= packet.time), "{encoder}: {:?}", times(&video));
+        let mut plays: Vec<u64> = video.iter().map(|packet| packet.time).collect();
+        plays.sort_unstable();
+        assert!(plays.windows(2).all(|w| (w[1] - w[0]).abs_diff(40_000_000) < 2_000_000), "{encoder}: {plays:?}");
+        assert!(sound[0].time.abs_diff(plays[0]) < 60_000_000, "{encoder}");
+    }
 }
 
 #[test]
@@ -389,8 +498,70 @@ fn a_playlist_comes_whole_and_ends() {
     let mut times: Vec<u64> = video.iter().map(|packet| packet.time).collect();
     times.sort_unstable();
     assert!(times.windows(2).all(|w| (35_000_000..45_000_000).contains(&(w[1] - w[0]))), "{times:?}");
-    let error = watch(&playlist.uri().replace("live", "other"), None).error();
-    assert!(error.contains("/other.m3u8 is not there: "), "{error}");
+    let reason = watch(&playlist.uri().replace("live", "other"), None).refused();
+    assert!(reason.contains("/other.m3u8 is not there: "), "{reason}");
+}
+
+#[test]
+fn a_live_playlist_that_ends_is_a_camera_that_is_gone() {
+    // Whoever asks once more finds it ended.
+    let playlist = Playlist::serve(250, |whole, asked| match asked {
+        1 => whole.replace("#EXT-X-ENDLIST", ""),
+        _ => whole.into(),
+    });
+    let watched = watch(&playlist.uri(), None);
+    assert_eq!(watched.notice(), Notice::Connected);
+    assert_eq!(watched.notice(), Notice::Lost { reason: "the camera ended the stream".into() });
+    // What is left of it is no live stream, and was there before.
+    let over = Notice::Lost { reason: "the live stream is over, and only its recording is there".into() };
+    assert_eq!(watched.notice(), over);
+    assert_eq!(watched.counts.reconnects.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_live_stream_over_http_that_ends_is_tried_again_and_one_of_known_length_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    render(folder.path(), "all.ts", "-c:a aac");
+    let bytes = std::fs::read(folder.path().join("all.ts")).unwrap();
+    let length = bytes.len();
+    let server = Arc::new(tiny_http::Server::http("127.0.0.1:0").unwrap());
+    let serving = server.clone();
+    let thread = std::thread::spawn(move || {
+        for request in serving.incoming_requests() {
+            let length = request.url().contains("recording").then_some(length);
+            let body = std::io::Cursor::new(bytes.clone());
+            let response = tiny_http::Response::new(tiny_http::StatusCode(200), Vec::new(), body, length, None);
+            let _ = request.respond(response.with_chunked_threshold(if length.is_some() { usize::MAX } else { 0 }));
+        }
+    });
+    let uri = |name: &str| format!("http://{}/{name}.ts", server.server_addr().to_ip().unwrap());
+    let watched = watch(&uri("live"), None);
+    watched.pull_break();
+    assert_eq!(watched.notice(), Notice::Connected);
+    assert_eq!(watched.notice(), Notice::Lost { reason: "the camera ended the stream".into() });
+    assert_eq!(watched.notice(), Notice::Connected);
+    drop(watched);
+    let (video, _, said) = watch(&uri("recording"), None).whole();
+    assert_eq!((video.len(), said), (50, vec![Notice::Connected]));
+    server.unblock();
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_watch_ends_while_whoever_looks_at_the_pictures_is_stuck() {
+    gst::init().unwrap();
+    let (release, stuck) = mpsc::channel::<()>();
+    let sink = gst_app::AppSink::builder().sync(false).build();
+    let callbacks = gst_app::AppSinkCallbacks::builder().new_sample(move |_| {
+        let _ = stuck.recv();
+        Err(gst::FlowError::Eos)
+    });
+    sink.set_callbacks(callbacks.build());
+    let watched = watch("test:", Some(sink.upcast_ref()));
+    watched.pull(30);
+    watched.stop.stop();
+    watched.result().unwrap();
+    drop(release);
 }
 
 /// Takes one picture and no more until it is dropped, before what hands them to it.

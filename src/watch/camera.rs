@@ -68,7 +68,7 @@ impl Camera {
     /// pictures, and posts a `desumnet-segment` message per segment, as `desumnet mode=observe` does.
     ///
     /// # Errors
-    /// [`SourceError::Scheme`] or [`SourceError::Element`]
+    /// [`SourceError`], as of [`Source::new`].
     pub fn new(uri: &str, scorer: &gst::Element, decider: Box<dyn Decide>, desk: Desk) -> Result<Self, SourceError> {
         let (sender, arrivals) = sync_channel(WAITING);
         let source = Source::new(uri, sender.clone(), Some(scorer), desk.counts.clone())?;
@@ -104,14 +104,14 @@ impl Camera {
             say(format!("{name}: {notice}"));
             match notice {
                 Notice::Connected => locked(&deciding).away = false,
-                Notice::Lost { .. } => {
+                Notice::Lost { .. } | Notice::Refused { .. } => {
                     let mut deciding = locked(&deciding);
                     deciding.away = true;
                     deciding.finish();
                     // Its clip is finished now, not when it is back.
                     deciding.send(Arrival::Break);
                 }
-                Notice::NoSound { .. } => {}
+                Notice::NoSound { .. } | Notice::SoundFails { .. } => {}
             }
         });
         locked(&deciding).finish();

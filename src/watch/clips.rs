@@ -60,7 +60,7 @@ pub struct Desk {
 struct Open {
     path: PathBuf,
     line: Line,
-    /// `None` before it began, and after it failed.
+    /// `None` before it began.
     recorder: Option<Recorder>,
     failed: bool,
     /// What came before the recorder could begin, by stream.
@@ -138,7 +138,11 @@ impl Desk {
         if !whole {
             self.counts.missed.fetch_add(1, Ordering::Relaxed);
         }
-        if path.metadata().map_or(0, |file| file.len()) == 0 {
+        let is_empty = path.metadata().map_or(0, |file| file.len()) == 0;
+        if is_empty || !whole {
+            self.counts.missed.fetch_add(1, Ordering::Relaxed);
+        }
+        if is_empty {
             // Nothing of it could be written, and it is no clip.
             let _ = std::fs::remove_file(&path);
             self.folder.release(&path);

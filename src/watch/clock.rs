@@ -49,6 +49,11 @@ impl Clock {
         (out, breaks)
     }
 
+    /// Whether a picture came on this connection.
+    pub fn has_pictures(&self) -> bool {
+        self.latest.is_some()
+    }
+
     /// The time that goes out for sound; `None` for what belongs to no picture: before a connection's first one, or far away.
     pub fn sound(&self, time: i64) -> Option<i64> {
         let latest = self.latest?;

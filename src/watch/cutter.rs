@@ -2,6 +2,10 @@
 //!
 //! Until that is known, a clip gets all that comes: what nobody decided on yet is in its file when there is a crash, and what turns out to
 //! be too much is cut off at its end.
+//!
+//! No picture is in two clips, unless a break ends one before all is decided. A clip begins with a key frame, and some cameras send one in minutes. Where what is to be kept next can
+//! only be decoded from a key frame that the clip before has already, that clip goes on to there. It is cut off at the key frame instead
+//! where it would become longer than it may, and is long enough without what follows.
 
 use std::collections::VecDeque;
 
@@ -67,8 +71,18 @@ struct Open {
     asked: u64,
     /// The latest end of a picture that it got.
     reached: u64,
+    /// Up to when it was decided that nothing more need be kept.
+    over: Option<u64>,
     /// No decision carries it on.
     ending: bool,
+}
+
+/// What becomes of a clip when something more is to be kept.
+enum Next {
+    GoesOn,
+    Ends,
+    /// It gives up what comes from this key frame on, which begins the next one.
+    EndsAt(u64),
 }
 
 struct Waiting {
@@ -131,6 +145,7 @@ impl<T: Clone> Cutter<T> {
     fn go_on(&mut self) -> Vec<Step<T>> {
         let mut steps = Vec::new();
         loop {
+            self.end_what_is_over();
             self.read(&mut steps);
             let ending = self.open.as_ref().is_some_and(|open| open.ending);
             let reached = self.ring.reached();
@@ -141,6 +156,15 @@ impl<T: Clone> Cutter<T> {
             if let Some(next) = self.waiting.pop_front() {
                 self.carry_out(next, &mut steps);
             }
+        }
+    }
+
+    /// The open clip ends once no other one will need a picture of it.
+    fn end_what_is_over(&mut self) {
+        if let Some(open) = &mut self.open
+            && let Some(over) = open.over
+        {
+            open.ending |= self.ring.open(over).is_none_or(|cursor| cursor.start() >= open.clip.end);
         }
     }
 
@@ -161,7 +185,7 @@ impl<T: Clone> Cutter<T> {
                 let rest = Decision { start: open.reached, end: open.clip.end, kept: Some(open.clip.kept.clone()) };
                 self.waiting.push_front(Waiting { decision: rest, rest: true });
             }
-            if read.over && growing {
+            if read.over && growing && open.over.is_none() {
                 open.clip.end = open.reached.min(open.clip.end + SLACK);
                 self.whole = Some((open.clip.start, open.clip.end));
             }
@@ -176,37 +200,54 @@ impl<T: Clone> Cutter<T> {
         {
             (decision.start, rest) = (until, true);
         }
-        let longest = self.longest;
-        let goes_on =
-            |open: &Open| decision.start <= open.clip.end + SLACK && decision.end.saturating_sub(open.asked) <= longest;
         match (&mut self.open, decision.kept.clone()) {
-            (Some(open), Some(kept)) if goes_on(open) => {
-                open.clip.end = open.clip.end.max(decision.end);
-                if kept.score > open.clip.kept.score {
-                    open.clip.kept = kept;
-                    open.clip.best = middle(&decision);
+            (Some(open), Some(kept)) => {
+                let next = next(open, &decision, &self.ring, self.longest);
+                if matches!(next, Next::GoesOn) {
+                    open.over = None;
+                    open.clip.end = open.clip.end.max(decision.end);
+                    if kept.score > open.clip.kept.score {
+                        open.clip.kept = kept;
+                        open.clip.best = middle(&decision);
+                    }
+                    steps.push(Step::Update(open.clip.clone()));
+                    return;
                 }
-                steps.push(Step::Update(open.clip.clone()));
-            }
-            (Some(open), kept) => {
+                if let Next::EndsAt(key) = next {
+                    open.clip.end = key;
+                    open.clip.best = open.clip.best.min(key.saturating_sub(1));
+                }
                 open.ending = true;
-                if kept.is_some() {
-                    self.waiting.push_front(Waiting { decision, rest });
-                }
+                self.waiting.push_front(Waiting { decision, rest });
             }
+            (Some(open), None) => open.over = Some(decision.end),
             (None, Some(kept)) => match self.ring.open(decision.start).filter(|cursor| cursor.start() < decision.end) {
                 Some(cursor) => {
                     let (number, start, end) = (self.next, cursor.start(), decision.end);
                     let clip = Clip { number, start, end, kept, best: middle(&decision).max(start) };
                     self.next += 1;
                     steps.push(Step::Begin(clip.clone()));
-                    self.open = Some(Open { clip, cursor, asked: decision.start, reached: start, ending: false });
+                    let asked = decision.start;
+                    self.open = Some(Open { clip, cursor, asked, reached: start, over: None, ending: false });
                 }
                 None if rest => {}
                 None => steps.push(Step::Missed(decision)),
             },
             (None, None) => {}
         }
+    }
+}
+
+fn next<T: Clone>(open: &Open, decision: &Decision, ring: &Ring<T>, longest: u64) -> Next {
+    let fits = decision.end.saturating_sub(open.asked) <= longest;
+    if fits && open.over.is_none() && decision.start <= open.clip.end + SLACK {
+        return Next::GoesOn;
+    }
+    match ring.open(decision.start).map(|cursor| cursor.start()) {
+        Some(key) if key >= open.clip.end => Next::Ends,
+        None => Next::Ends,
+        Some(key) if !fits && key >= open.clip.start + longest / 2 => Next::EndsAt(key),
+        Some(_) => Next::GoesOn,
     }
 }
 
@@ -318,9 +359,44 @@ mod tests {
             (1..11).flat_map(|i| told(cutter.decide(decision(i * half, (i + 1) * half, 1.0)))).collect();
         let ends: Vec<&String> =
             steps.iter().filter(|step| step.starts_with("end") || step.starts_with("begin")).collect();
-        // Each begins at the key frame before what was asked for: none of it is lost.
-        assert_eq!(ends, ["begin 0", "end 0 2500 1", "begin 2000", "end 2000 4500 1", "begin 4000"]);
+        // Each begins at the key frame before what was asked for, where the one before ends: none of it is lost, and none there twice.
+        assert_eq!(ends, ["begin 0", "end 0 2000 1", "begin 2000", "end 2000 4000 1", "begin 4000"]);
         assert_eq!(told(cutter.finish()), ["end 4000 5500 1"]);
+    }
+
+    /// What begins and ends, of a camera with key frames at these times, s. Each moment is decided on a second after it.
+    fn clips(keys: &[u64], seconds: u64, longest: u64, kept: impl Fn(u64) -> bool) -> Vec<String> {
+        let mut cutter = Cutter::new(LIMITS, 0, longest * SECOND);
+        let mut steps = Vec::new();
+        for time in (0..seconds * SECOND).step_by(FRAME as usize) {
+            let key = time % SECOND == 0 && keys.contains(&(time / SECOND));
+            steps.extend(cutter.push(None, Packet { key, ..packet(time) }).1);
+            if time % SECOND == 0 && time > SECOND {
+                let start = time / SECOND - 2;
+                let score = f64::from(u8::from(kept(start)));
+                steps.extend(cutter.decide(decision(start * SECOND, (start + 1) * SECOND, score)));
+            }
+        }
+        steps.extend(cutter.finish());
+        let steps = told(steps).into_iter();
+        steps
+            .filter(|step| step.starts_with("begin") || step.starts_with("end") || step.starts_with("missed"))
+            .collect()
+    }
+
+    #[test]
+    fn a_camera_with_one_key_frame_in_minutes_is_written_once() {
+        // There is nothing else that what follows could begin with.
+        assert_eq!(clips(&[0], 80, 60, |_| true), ["begin 0", "end 0 78000 1"]);
+        assert_eq!(clips(&[0, 70], 90, 60, |_| true), ["begin 0", "end 0 70000 1", "begin 70000", "end 70000 88000 1"]);
+        // Two moments that need the same key frame are one clip; the third one has its own.
+        let moments = |time| [10, 11, 30, 31, 50].contains(&time);
+        let expected = ["begin 0", "end 0 32000 1", "begin 45000", "end 45000 51000 1"];
+        assert_eq!(clips(&[0, 45], 60, 60, moments), expected);
+        // The key frame comes while the moment before it still goes on.
+        let moments = |time| (10..20).contains(&time) || time == 30;
+        assert_eq!(clips(&[0, 15], 40, 60, moments), ["begin 0", "end 0 31000 1"]);
+        assert_eq!(clips(&[0, 15], 40, 20, moments), ["begin 0", "end 0 15000 1", "begin 15000", "end 15000 31000 1"]);
     }
 
     #[test]
@@ -367,12 +443,14 @@ mod tests {
                 }
             }
             steps.extend(cutter.finish());
-            let (mut open, mut last) = (None::<u64>, None::<u64>);
+            let (mut open, mut last, mut ended) = (None::<u64>, None::<u64>, 0);
             let mut held = Vec::new();
             for step in steps {
                 match step {
                     Step::Begin(clip) => {
                         prop_assert!(open.is_none() && clip.start % SECOND == 0);
+                        // Nothing is in two clips, but where a break ended one before all was decided.
+                        prop_assert!(clip.start >= ended || !breaks.is_empty());
                         (open, last) = (Some(clip.start), None);
                     }
                     Step::Packets(streams) => for packet in &streams[0] {
@@ -385,6 +463,7 @@ mod tests {
                     Step::End(clip) => {
                         // Some of it was asked for. What came later is cut off.
                         prop_assert_eq!(open.take(), Some(clip.start));
+                        ended = clip.end;
                         held.retain(|time| *time < clip.end);
                     }
                     Step::Missed(decision) => prop_assert!(false, "{:?}", decision),

@@ -21,6 +21,10 @@ use super::ring::Packet;
 
 /// What a crash may cost at the end of a clip, and what a clip may be too long.
 pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
+/// How far another stream may be behind the pictures before it is taken to be silent there, and how far it is told to be, ns: the muxer
+/// puts nothing into the file before it knows of all.
+const BEHIND: u64 = 5_000_000_000;
+const SILENT: u64 = 4_000_000_000;
 /// Bytes that may wait for the muxer.
 const WAITING: u64 = 64 << 20;
 /// How long the muxer may take for a clip's end.
@@ -87,8 +91,9 @@ pub struct Recorder {
     start: u64,
     /// How long before it plays the first picture is decoded; known with that.
     lead: Option<gst::ClockTime>,
-    /// Streams that have begun.
+    /// Streams that have begun, and when what each got ends, running time in ns.
     begun: Vec<bool>,
+    fed: Vec<u64>,
     written: Written,
 }
 
@@ -102,6 +107,9 @@ impl Recorder {
         let muxer = gst::ElementFactory::make("mp4mux")
             .property("fragment-duration", FRAGMENT.mseconds() as u32)
             .property("streamable", true)
+            // What comes first goes in first, also where a stream has a gap.
+            .property("interleave-time", 0u64)
+            .property("interleave-bytes", 0u64)
             .build()
             .map_err(missing)?;
         // It can't be gone back in: the muxer would write a duration to its head, and to its end an index of the fragments, neither of
@@ -119,6 +127,7 @@ impl Recorder {
             start,
             lead: None,
             begun: vec![false; caps.len()],
+            fed: vec![start; caps.len()],
             written: Written::default(),
         };
         for (i, caps) in caps.iter().enumerate() {
@@ -145,26 +154,37 @@ impl Recorder {
         &self.path
     }
 
-    /// More of each stream. Writes what the muxer has made of the streams so far.
+    /// More of each stream. Writes what the muxer has made of the streams so far. Where a stream falls behind the pictures, the file goes on
+    /// without it; what comes of it later goes in where it belongs.
     ///
     /// # Errors
     /// [`RecordError::Unwritable`] or [`RecordError::Stuck`]
     pub fn push(&mut self, streams: Vec<Vec<Packet<gst::Sample>>>) -> Result<(), RecordError> {
-        for ((source, begun), packets) in self.sources.iter().zip(&mut self.begun).zip(streams) {
+        for (i, (source, packets)) in self.sources.iter().zip(streams).enumerate() {
             for packet in packets {
                 let Some(mut buffer) = packet.data.buffer_owned() else { continue };
+                if i > 0 && packet.time < self.fed[i].saturating_sub(packet.duration) {
+                    // It comes when the file was told that there is none.
+                    continue;
+                }
+                self.fed[i] = self.fed[i].max(packet.end());
                 let ahead = buffer.pts().zip(buffer.dts()).and_then(|(pts, dts)| pts.checked_sub(dts));
                 // The video comes first.
                 let lead = *self.lead.get_or_insert(ahead.unwrap_or_default());
                 let time = lead + gst::ClockTime::from_nseconds(packet.time.saturating_sub(self.start));
                 let decode = time.saturating_sub(ahead.unwrap_or_default());
-                let is_first = !std::mem::replace(begun, true);
+                let is_first = !std::mem::replace(&mut self.begun[i], true);
                 let times = buffer.make_mut();
                 times.set_pts(if is_first { time - decode } else { time });
                 times.set_dts(if is_first { gst::ClockTime::ZERO } else { decode });
                 times.unset_flags(gst::BufferFlags::DISCONT);
                 // Refused only when it has failed, which the bus tells.
                 let _ = source.push_buffer(buffer);
+            }
+        }
+        for i in 1..self.sources.len() {
+            if self.begun[i] && self.fed[i] + BEHIND < self.fed[0] {
+                self.skip(i, self.fed[0] - SILENT);
             }
         }
         if self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
@@ -191,6 +211,14 @@ impl Recorder {
         self.file.write_all(&bytes).map_err(|e| self.unwritable(&e))?;
         self.written.note(buffer, &bytes);
         Ok(())
+    }
+
+    /// A stream has nothing up to a time, ns.
+    fn skip(&mut self, stream: usize, until: u64) {
+        let from = std::mem::replace(&mut self.fed[stream], until);
+        let time = self.lead.unwrap_or_default() + gst::ClockTime::from_nseconds(from.saturating_sub(self.start));
+        let gap = gst::event::Gap::builder(time).duration(gst::ClockTime::from_nseconds(until.saturating_sub(from)));
+        self.sources[stream].send_event(gap.build());
     }
 
     /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Then the file is on the

@@ -5,11 +5,13 @@
 //! every connection; the pipeline, its clock, and what looks at the pictures stay.
 
 mod connection;
+mod lip_sync;
+mod retry;
 
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc::SyncSender,
     },
@@ -19,17 +21,21 @@ use std::{
 use gst::prelude::*;
 use thiserror::Error;
 
-use self::connection::{Connection, ENDED, Pace, Shared, UNFIT};
-use super::{clock::Clock, cutter::Decision, metrics::Counts, ring::Packet};
-use crate::secrets::Secrets;
+use self::{
+    connection::{Connection, ENDED, NoVideo, OVER, Pace, Shared, Unfit, within},
+    retry::Retry,
+};
+use super::{cutter::Decision, metrics::Counts, ring::Packet};
+use crate::{missing::Missing, secrets::Secrets};
 
-/// Wait before the second try to connect; doubled with each, up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// A camera that sends no picture for this long is gone.
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether it still sends.
 const LOOK: gst::ClockTime = gst::ClockTime::from_seconds(1);
+/// How long the pipeline may take to go down.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Schemes of cameras that plugins of GStreamer read.
+const SCHEMES: [&str; 7] = ["rtsp", "rtsps", "srt", "http", "https", "v4l2", "udp"];
 /// How pictures come from sources of these schemes; from all others, as they are filmed.
 const PACES: [(&str, Pace); 3] = [("file:", Pace::Asked), ("http:", Pace::Pieces), ("https:", Pace::Pieces)];
 
@@ -50,8 +56,12 @@ pub enum SourceError {
     Broken { camera: String, reason: String },
     #[error("the pictures of {camera} can't be scored: {reason}")]
     Scorer { camera: String, reason: String },
-    #[error("GStreamer lacks {0}: run `make setup`, which installs its plugins")]
-    Element(&'static str),
+    #[error("{camera}: {missing}")]
+    Plugin { camera: String, missing: Missing },
+    #[error("{0}")]
+    Missing(Missing),
+    #[error("GStreamer can't build a pipeline: {0}")]
+    Pipeline(String),
 }
 
 /// What comes from a camera, and from who looks at its pictures.
@@ -72,8 +82,12 @@ pub enum Notice {
     Connected,
     /// They don't any more, or not yet; it is tried again until they do.
     Lost { reason: String },
+    /// The same, of what somebody has to mend: it is tried again at the longest interval.
+    Refused { reason: String },
     /// Its sound is of a kind that can't be kept.
     NoSound { codec: String },
+    /// Its sound breaks the connection, and is left out.
+    SoundFails { reason: String },
 }
 
 impl fmt::Display for Notice {
@@ -81,10 +95,20 @@ impl fmt::Display for Notice {
         match self {
             Self::Connected => write!(f, "its pictures come"),
             Self::Lost { reason } => write!(f, "no pictures: {reason}; it is tried again until they come"),
+            Self::Refused { reason } => {
+                write!(f, "no pictures: {reason}; it is tried again every {} s", retry::LONGEST.as_secs())
+            }
             Self::NoSound { codec } => {
                 write!(f, "its sound is {codec}, which can't be kept: clips are silent; set the camera to AAC or Opus")
             }
+            Self::SoundFails { reason } => write!(f, "its sound can't be read: {reason}; clips are silent"),
         }
+    }
+}
+
+impl Notice {
+    fn is_of_sound(&self) -> bool {
+        matches!(self, Self::NoSound { .. } | Self::SoundFails { .. })
     }
 }
 
@@ -113,14 +137,20 @@ pub struct Source {
     shared: Arc<Shared>,
     /// Where the decoded pictures go, if anywhere.
     pictures: Option<gst::Pad>,
+    /// Hears what their element tells.
+    listener: Arc<OnceLock<Listener>>,
+    /// Pictures came once.
+    was_there: AtomicBool,
 }
+
+type Listener = Box<dyn Fn(&gst::StructureRef) + Send + Sync>;
 
 impl Source {
     /// Of a URI. Packets go to `arrivals`. With `pictures`, an element (or bin) with a sink pad that ends in a sink, decoded pictures go
     /// there, in running time of packets.
     ///
     /// # Errors
-    /// [`SourceError::Scheme`] or [`SourceError::Element`]
+    /// [`SourceError::Scheme`], [`SourceError::Missing`] or [`SourceError::Pipeline`]
     pub fn new(
         uri: &str,
         arrivals: SyncSender<Arrival>,
@@ -130,21 +160,45 @@ impl Source {
         let secrets = Secrets::of(uri);
         let known = uri.starts_with("test:") || gst::Element::make_from_uri(gst::URIType::Src, uri, None).is_ok();
         if !known {
-            return Err(SourceError::Scheme { camera: secrets.hide(uri) });
+            let camera = secrets.hide(uri);
+            return Err(match reader(uri) {
+                Some(missing) => SourceError::Plugin { camera, missing },
+                None => SourceError::Scheme { camera },
+            });
         }
+        let failed = |what: &str| SourceError::Pipeline(format!("there is no {what}"));
         let pipeline = gst::Pipeline::new();
         let mut pad = None;
         if let Some(element) = pictures {
-            pipeline.add(element).map_err(|_| SourceError::Element("a pipeline"))?;
+            pipeline.add(element).map_err(|e| SourceError::Pipeline(e.to_string()))?;
             without_preroll(element);
-            pad = Some(element.static_pad("sink").ok_or(SourceError::Element("what takes pictures"))?);
+            pad = Some(element.static_pad("sink").ok_or_else(|| failed("sink pad for the pictures"))?);
         }
-        let bus = pipeline.bus().ok_or(SourceError::Element("a bus"))?;
+        let bus = pipeline.bus().ok_or_else(|| failed("bus"))?;
         let stop = Stop { asked: Arc::default(), bus };
         let pace = PACES.iter().find(|(scheme, _)| uri.starts_with(scheme)).map_or(Pace::Live, |(_, pace)| *pace);
-        let shared =
-            Shared { pace, arrivals, counts, clock: Mutex::new(Clock::default()), pipeline: pipeline.downgrade() };
-        Ok(Self { uri: uri.into(), secrets, pipeline, stop, shared: Arc::new(shared), pictures: pad })
+        let shared = Arc::new(Shared::new(pace, arrivals, counts, &pipeline));
+        let listener = Arc::<OnceLock<Listener>>::default();
+        let (telling, noting) = (listener.clone(), shared.clone());
+        stop.bus.set_sync_handler(move |_, message| {
+            let gst::MessageView::Element(told) = message.view() else { return gst::BusSyncReply::Pass };
+            if let Some(missing) = Missing::of_message(message) {
+                noting.lacks(missing);
+            } else if let Some((listener, structure)) = telling.get().zip(told.structure()) {
+                listener(structure);
+            }
+            gst::BusSyncReply::Drop
+        });
+        Ok(Self {
+            uri: uri.into(),
+            secrets,
+            pipeline,
+            stop,
+            shared,
+            pictures: pad,
+            listener,
+            was_there: AtomicBool::new(false),
+        })
     }
 
     /// The running time of now, ns: that of packets and pictures. It goes on when the source is gone.
@@ -161,13 +215,8 @@ impl Source {
 
     /// Hands what the element that takes the pictures tells in messages to `take`, in the thread that posts it.
     pub fn listen(&self, take: impl Fn(&gst::StructureRef) + Send + Sync + 'static) {
-        self.stop.bus.set_sync_handler(move |_, message| {
-            let gst::MessageView::Element(told) = message.view() else { return gst::BusSyncReply::Pass };
-            if let Some(structure) = told.structure() {
-                take(structure);
-            }
-            gst::BusSyncReply::Drop
-        });
+        // The first one who listens does.
+        let _ = self.listener.set(Box::new(take));
     }
 
     /// What ends it.
@@ -175,10 +224,10 @@ impl Source {
         self.stop.clone()
     }
 
-    /// Watches until it is stopped or the stream comes to its end. `say` gets what is to be said.
+    /// Watches until it is stopped or a recording comes to its end. `say` gets what is to be said.
     ///
     /// # Errors
-    /// [`SourceError`]: what no waiting mends, before any picture came; [`SourceError::Scorer`] at any time.
+    /// [`SourceError`]: what no waiting mends.
     pub fn run(self, mut say: impl FnMut(Notice)) -> Result<(), SourceError> {
         let unscored = |e: gst::StateChangeError| {
             let reason = self.reason().unwrap_or(e.to_string());
@@ -186,45 +235,45 @@ impl Source {
         };
         // There is only what takes the pictures yet.
         self.pipeline.set_state(gst::State::Playing).map_err(unscored)?;
-        let (mut wait, mut connected_once, mut said, mut silent) = (FIRST_WAIT, false, None, false);
+        let (mut retry, mut said, mut silent) = (Retry::default(), None, false);
         // Another connection tells of the same sound.
         let mut say = |notice: Notice| {
-            if !matches!(notice, Notice::NoSound { .. }) || !std::mem::replace(&mut silent, true) {
+            if !notice.is_of_sound() || !std::mem::replace(&mut silent, true) {
                 say(notice);
             }
         };
         loop {
-            let before = self.frames();
+            let (before, mut since) = (self.frames(), None);
             let connection = Connection::begin(&self.uri, &self.pipeline, &self.shared, self.pictures.as_ref())?;
-            let end = self.follow(
-                &connection,
-                before,
-                &mut || {
-                    wait = FIRST_WAIT;
-                    said = None;
-                    if std::mem::replace(&mut connected_once, true) {
-                        self.shared.counts.reconnects.fetch_add(1, Ordering::Relaxed);
-                    }
-                },
-                &mut say,
-            );
+            let end = self.follow(&connection, before, &mut since, &mut say);
             drop(connection);
-            let reason = match end {
-                End::Stopped => return Ok(()),
-                End::Failed(error) if !connected_once || matches!(error, SourceError::Scorer { .. }) => {
-                    return Err(error);
+            let pictures = since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            if since.is_some() {
+                said = None;
+            }
+            let was_there = self.was_there.load(Ordering::Relaxed);
+            let (notice, wait) = match end {
+                End::Stopped | End::Recorded => return Ok(()),
+                End::Hopeless(error) => return Err(error),
+                End::Mute(reason) => {
+                    say(Notice::SoundFails { reason });
+                    self.shared.leave_sound_out(true);
+                    continue;
                 }
-                End::Failed(error) => error.to_string(),
-                End::Lost(reason) => reason,
+                End::Refused(error) if !was_there || matches!(error, SourceError::Password { .. }) => {
+                    (Notice::Refused { reason: error.to_string() }, retry::LONGEST)
+                }
+                End::Refused(error) => (Notice::Lost { reason: error.to_string() }, retry.after(pictures)),
+                End::Lost(reason) => (Notice::Lost { reason }, retry.after(pictures)),
             };
-            if said.as_ref() != Some(&reason) {
-                say(Notice::Lost { reason: reason.clone() });
-                said = Some(reason);
+            self.shared.leave_sound_out(false);
+            if said.as_ref() != Some(&notice) {
+                say(notice.clone());
+                said = Some(notice);
             }
             if self.sleep(wait) {
                 return Ok(());
             }
-            wait = (2 * wait).min(LONGEST_WAIT);
         }
     }
 
@@ -232,64 +281,123 @@ impl Source {
         self.shared.counts.frames.load(Ordering::Relaxed)
     }
 
-    /// Until a connection ends.
+    /// A picture came, maybe the first of a connection.
+    fn connected(&self, since: &mut Option<Instant>, say: &mut dyn FnMut(Notice)) {
+        if since.is_none() {
+            *since = Some(Instant::now());
+            if self.was_there.swap(true, Ordering::Relaxed) {
+                self.shared.counts.reconnects.fetch_add(1, Ordering::Relaxed);
+            }
+            say(Notice::Connected);
+        }
+    }
+
+    /// Until a connection ends. `since` gets when its first picture came.
     fn follow(
         &self,
         connection: &Connection,
         before: u64,
-        connected: &mut dyn FnMut(),
+        since: &mut Option<Instant>,
         say: &mut dyn FnMut(Notice),
     ) -> End {
-        let kinds = [
-            gst::MessageType::Error,
-            gst::MessageType::Eos,
-            gst::MessageType::StreamCollection,
-            gst::MessageType::Application,
-            gst::MessageType::Latency,
-        ];
         let (mut frames, mut latest) = (before, Instant::now());
-        loop {
+        let end = loop {
             if self.stop.asked.load(Ordering::Relaxed) {
-                return End::Stopped;
+                break End::Stopped;
             }
+            let kinds = [
+                gst::MessageType::Error,
+                gst::MessageType::Eos,
+                gst::MessageType::StreamCollection,
+                gst::MessageType::Application,
+                gst::MessageType::Latency,
+            ];
             let message = self.stop.bus.timed_pop_filtered(LOOK, &kinds);
+            let was_there = since.is_some();
             if self.frames() != frames {
-                if frames == before {
-                    connected();
-                    say(Notice::Connected);
-                }
                 (frames, latest) = (self.frames(), Instant::now());
-            } else if latest.elapsed() > SILENCE {
-                return End::Lost(format!("no picture came for {} s", SILENCE.as_secs()));
+                self.connected(since, say);
+            } else if latest.elapsed() > SILENCE && !connection.is_recording() {
+                break match connection.lacks_video(true) {
+                    Some(lack) => End::Refused(self.lack(lack)),
+                    None => End::Lost(format!("no picture came for {} s", SILENCE.as_secs())),
+                };
             }
-            let Some(message) = message else { continue };
-            match message.view() {
-                gst::MessageView::Eos(_) if self.shared.pace.ends() => return End::Stopped,
-                // What shows the pictures in time has to know how late they come.
-                gst::MessageView::Latency(_) => drop(self.pipeline.recalculate_latency()),
-                gst::MessageView::Error(error) if connection.owns(&message) => return self.failure(&error.error()),
-                gst::MessageView::Error(error) if self.is_of_pictures(&message) => {
-                    let reason = self.secrets.hide(&error.error().to_string());
-                    return End::Failed(SourceError::Scorer { camera: self.camera(), reason });
+            if let Some(end) = message.and_then(|message| self.hear(connection, &message)) {
+                break end;
+            }
+            if let Some(lack) = connection.lacks_video(false) {
+                break End::Refused(self.lack(lack));
+            }
+            // Sound that can be kept may be shown after some that can't, but hardly after pictures.
+            if was_there {
+                self.tell_sound(connection, say);
+            }
+        };
+        // All of a short recording may have come at once.
+        if self.frames() != frames {
+            self.connected(since, say);
+        }
+        if since.is_some() {
+            self.tell_sound(connection, say);
+        }
+        match end {
+            // Nobody sets a recording right while it is waited for.
+            End::Refused(error) if connection.is_recording() => End::Hopeless(error),
+            End::Lost(reason) if connection.is_recording() => {
+                End::Hopeless(SourceError::Broken { camera: self.camera(), reason })
+            }
+            end => end,
+        }
+    }
+
+    /// What a message of a connection means for it.
+    fn hear(&self, connection: &Connection, message: &gst::Message) -> Option<End> {
+        match message.view() {
+            gst::MessageView::Eos(_) if connection.is_recording() => return Some(End::Recorded),
+            // What shows the pictures in time has to know how late they come.
+            gst::MessageView::Latency(_) => drop(self.pipeline.recalculate_latency()),
+            gst::MessageView::Error(error) if connection.owns(message) => {
+                let error = error.error();
+                if connection.is_of_sound(message) {
+                    return Some(End::Mute(self.secrets.hide(&error.to_string())));
                 }
-                gst::MessageView::StreamCollection(_) if connection.owns(&message) => {
-                    connection.note_collection(&message)
-                }
-                gst::MessageView::Application(told) if connection.owns(&message) => {
-                    let Some(structure) = told.structure() else { continue };
-                    let codec = structure.get::<String>("codec").unwrap_or_default();
-                    match structure.name().as_str() {
-                        ENDED if !self.shared.pace.ends() => return End::Lost("the camera ended the stream".into()),
-                        UNFIT if codec.starts_with("audio/") => say(Notice::NoSound { codec }),
-                        UNFIT => return End::Failed(SourceError::Codec { camera: self.camera(), codec }),
-                        _ => {}
+                return Some(self.failure(&error));
+            }
+            gst::MessageView::Error(error) if self.is_of_pictures(message) => {
+                let reason = self.secrets.hide(&error.error().to_string());
+                return Some(End::Hopeless(SourceError::Scorer { camera: self.camera(), reason }));
+            }
+            gst::MessageView::StreamCollection(_) if connection.owns(message) => connection.note_collection(message),
+            gst::MessageView::Application(told) if connection.owns(message) => {
+                match told.structure().map(|structure| structure.name().as_str()) {
+                    Some(ENDED) if !connection.is_recording() => {
+                        return Some(End::Lost("the camera ended the stream".into()));
                     }
+                    Some(OVER) => {
+                        return Some(End::Lost("the live stream is over, and only its recording is there".into()));
+                    }
+                    _ => {}
                 }
-                _ => {}
             }
-            if connection.has_no_video() {
-                return End::Failed(SourceError::NoVideo { camera: self.camera() });
-            }
+            _ => {}
+        }
+        None
+    }
+
+    fn lack(&self, lack: NoVideo) -> SourceError {
+        let camera = self.camera();
+        match lack {
+            NoVideo::None => SourceError::NoVideo { camera },
+            NoVideo::Codec(codec) => SourceError::Codec { camera, codec },
+        }
+    }
+
+    fn tell_sound(&self, connection: &Connection, say: &mut dyn FnMut(Notice)) {
+        match connection.lacks_sound() {
+            Some(Unfit::Codec(codec)) => say(Notice::NoSound { codec }),
+            Some(Unfit::Broken(reason)) => say(Notice::SoundFails { reason: self.secrets.hide(&reason) }),
+            None => {}
         }
     }
 
@@ -315,12 +423,16 @@ impl Source {
 
     fn failure(&self, error: &glib::Error) -> End {
         let (camera, reason) = (self.camera(), self.secrets.hide(&error.to_string()));
-        End::Failed(match (error.kind::<gst::ResourceError>(), error.kind::<gst::CoreError>()) {
-            (Some(gst::ResourceError::NotAuthorized), _) => SourceError::Password { camera },
-            (Some(gst::ResourceError::NotFound), _) => SourceError::NotFound { camera, reason },
-            (_, Some(gst::CoreError::MissingPlugin)) => SourceError::Broken { camera, reason },
-            _ => return End::Lost(reason),
-        })
+        let lacks = error.kind::<gst::CoreError>() == Some(gst::CoreError::MissingPlugin)
+            || error.kind::<gst::StreamError>() == Some(gst::StreamError::CodecNotFound);
+        if let Some(missing) = self.shared.missing().filter(|_| lacks) {
+            return End::Hopeless(SourceError::Plugin { camera, missing });
+        }
+        match error.kind::<gst::ResourceError>() {
+            Some(gst::ResourceError::NotAuthorized) => End::Refused(SourceError::Password { camera }),
+            Some(gst::ResourceError::NotFound) => End::Refused(SourceError::NotFound { camera, reason }),
+            _ => End::Lost(reason),
+        }
     }
 
     /// Waits before the next try; true if it was stopped meanwhile.
@@ -339,11 +451,26 @@ impl Source {
 }
 
 impl Drop for Source {
+    /// Ends it whatever still plays: what takes the pictures may be stuck.
     fn drop(&mut self) {
+        self.shared.close();
+        let pipeline = self.pipeline.clone();
         // Going down can't fail in a way that matters to anybody.
-        let _ = self.pipeline.set_state(gst::State::Null);
+        within(PATIENCE, move || {
+            let _ = pipeline.set_state(gst::State::Null);
+        });
         self.stop.bus.unset_sync_handler();
     }
+}
+
+/// What is missing for URIs of a scheme that GStreamer's own plugins read.
+fn reader(uri: &str) -> Option<Missing> {
+    let (scheme, _) = uri.split_once(':')?;
+    if !SCHEMES.contains(&scheme) {
+        return None;
+    }
+    let message = gst_pbutils::MissingPluginMessage::builder_for_uri_source(scheme).src(&gst::Bin::new());
+    Missing::of_message(&message.build())
 }
 
 /// Sinks that waited for a first picture would hold up the whole pipeline until there is one.
@@ -359,8 +486,14 @@ fn without_preroll(element: &gst::Element) {
 /// How a connection ended.
 enum End {
     Stopped,
+    /// With a recording.
+    Recorded,
     /// Waiting may mend it.
     Lost(String),
-    /// Waiting mends it only if it had worked before.
-    Failed(SourceError),
+    /// Somebody has to mend it.
+    Refused(SourceError),
+    /// Nothing mends it while this process runs.
+    Hopeless(SourceError),
+    /// By its sound: it goes on without.
+    Mute(String),
 }
