@@ -5,7 +5,7 @@
 //! [`score_cache`] -> JSON, or [`summary`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`shots`] finds where
 //! shots start, in the same frames; [`maps`] say where in them the importance lies, and [`overlay`] draws it on the picture. For
 //! training: [`decode`] -> the same clips -> [`training`] -> a model file.
-//! [`evaluation`] measures scores.
+//! [`evaluation`] measures scores. [`missing`] tells which package brings a plugin that is not there.
 //!
 //! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.
 //!
@@ -24,6 +24,7 @@ pub mod importance;
 pub mod manual;
 pub mod maps;
 pub mod meta;
+pub mod missing;
 pub mod models;
 pub mod network;
 pub mod nick;
