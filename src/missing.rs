@@ -133,6 +133,19 @@ const CONTAINERS: [&str; 9] = [
     "video/x-msvideo",
 ];
 
+/// How media types of what goes beside pictures begin.
+const BESIDE: [&str; 9] = [
+    "application/x-ass",
+    "application/x-ssa",
+    "application/x-subtitle",
+    "application/x-teletext",
+    "audio/",
+    "closedcaption/",
+    "meta/",
+    "subpicture/",
+    "text/",
+];
+
 /// Something that GStreamer has no plugin for here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -182,6 +195,11 @@ impl Missing {
     /// It decodes or encodes streams of this kind: `video` or `audio`. Containers are none.
     pub fn is_of(&self, kind: &str) -> bool {
         self.of.starts_with(kind) && !CONTAINERS.contains(&self.of.as_str())
+    }
+
+    /// Without it there may be no pictures: it is not about sound, subtitles or other data beside them.
+    pub fn hides_pictures(&self) -> bool {
+        !BESIDE.iter().any(|kind| self.is_of(kind))
     }
 }
 
@@ -245,6 +263,11 @@ mod tests {
             "GStreamer has no element mp4mux here: install the package gstreamer1.0-plugins-good"
         );
         assert!(missing.is_of("video") && !missing.is_of("audio"));
+        let hides = |of: &str| Missing { of: of.into(), ..missing.clone() }.hides_pictures();
+        assert_eq!(
+            ["video/x-h264", "video/quicktime", "audio/x-m4a", "audio/mpeg", "text/x-raw"].map(hides),
+            [true, true, true, false, false]
+        );
         let other = gst::message::Element::new(gst::Structure::new_empty("level"));
         assert_eq!(Missing::of_message(&other), None);
     }

@@ -107,6 +107,7 @@ mod tests {
             category: "sailing".into(),
             confidence: 0.1,
             duration_ns: 7,
+            told_ns: 8,
             frame_rate: FrameRate { numerator: 30_000, denominator: 1_001 },
             sound: true,
             segments: vec![SegmentScores {

@@ -71,7 +71,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let choose = |scores: &VideoScores| args.plan(scores);
+    let choose = |scores: &VideoScores, grid: Option<&Grid>| args.plan(scores, grid);
     let how = How { sound: !args.no_sound, copy: args.copy };
     args.output.of_each("skim", &args.inputs, &args.scoring, how, choose, |made| {
         let Some(scores) = made.scores.as_ref().filter(|_| !args.report.is_empty()) else { return Ok(()) };
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 }
 
 impl Args {
-    fn plan(&self, scores: &VideoScores) -> Result<Plan, Box<dyn Error>> {
+    fn plan(&self, scores: &VideoScores, grid: Option<&Grid>) -> Result<Plan, Box<dyn Error>> {
         let asked = match (self.length, self.ratio) {
             (Some(length), _) => length.as_nanos() as u64,
             (None, ratio) => (scores.duration_ns as f64 * ratio.unwrap_or(1.0)) as u64,
@@ -91,8 +91,7 @@ impl Args {
             eprintln!("{} is no longer than that: all of it is taken", scores.video);
         }
         let room = if whole { asked } else { room(asked, scores) };
-        let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;
-        let shots = match &grid {
+        let shots = match grid {
             Some(grid) => score_shots(&grid.fit(&scores.shots), &scores.scored()),
             None => scores.shots.clone(),
         };
@@ -111,7 +110,8 @@ impl Args {
             Some(grid) if !grid.holds(&plan) => Err("no shot between key frames is short enough for that length: \
                 give a longer one, or leave --copy out"
                 .into()),
-            _ => Ok(plan),
+            Some(grid) => Ok(grid.close(&plan, asked.min(scores.duration_ns))?),
+            None => Ok(plan),
         }
     }
 }

@@ -56,7 +56,7 @@ impl Output {
         inputs: &Inputs,
         scoring: &Cached,
         how: How,
-        choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
+        choose: impl Fn(&VideoScores, Option<&Grid>) -> Result<Plan, Box<dyn Error>>,
         then: impl Fn(&Summarised) -> Result<(), Box<dyn Error>>,
     ) -> Result<(), Box<dyn Error>> {
         inputs.each(|video, several| {
@@ -69,12 +69,13 @@ impl Output {
             if same_file(&output, video) {
                 return Err(format!("{video} is both the input and the output: give another --output").into());
             }
-            let (plan, scores) = match &self.plan {
-                Some(path) if how.copy => (Grid::of(video)?.fit_plan(&Plan::read(path)?)?, None),
-                Some(path) => (Plan::read(path)?, None),
-                None => {
+            let grid = how.copy.then(|| Grid::of(video)).transpose()?;
+            let (plan, scores) = match (&self.plan, &grid) {
+                (Some(path), Some(grid)) => (grid.close(&grid.fit_plan(&Plan::read(path)?)?, u64::MAX)?, None),
+                (Some(path), None) => (Plan::read(path)?, None),
+                (None, grid) => {
                     let scores = scoring.scores(video)?;
-                    (choose(&scores).map_err(|e| format!("{video}: {e}"))?, Some(scores))
+                    (choose(&scores, grid.as_ref()).map_err(|e| format!("{video}: {e}"))?, Some(scores))
                 }
             };
             if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
@@ -86,9 +87,12 @@ impl Output {
             let bar = bar();
             bar.set_prefix("cutting");
             bar.set_length(plan.played_ns() / MS);
-            let job = Job { video, plan: &plan, output: &output, sound: how.sound, copy: how.copy };
-            cut(&job, |position| bar.set_position(position / MS))?;
+            let job = Job { video, plan: &plan, output: &output, sound: how.sound, copy: grid.as_ref() };
+            let lacks = cut(&job, |position| bar.set_position(position / MS))?;
             bar.finish_and_clear();
+            for lack in lacks {
+                eprintln!("{video}: {lack}");
+            }
             let made = Summarised { output, plan, scores };
             then(&made)?;
             made.tell(video, inputs.stdout_format);
