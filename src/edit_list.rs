@@ -36,11 +36,9 @@ pub fn play_to_the_end(pipeline: &gst::Pipeline) -> Told {
         let tell = tell.clone();
         sink.add_probe(gst::PadProbeType::PULL | gst::PadProbeType::BUFFER, move |_, info| {
             let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
-            let mut kind = [0; 8];
-            if buffer.copy_to_slice(0, &mut kind).is_err() || kind[4..] != *b"moov" {
-                return gst::PadProbeReturn::Ok;
-            }
-            let Ok(mut movie) = buffer.map_readable().map(|map| map.to_vec()) else { return gst::PadProbeReturn::Ok };
+            let movie =
+                buffer.map_readable().ok().filter(|map| map.get(4..8) == Some(&b"moov"[..])).map(|map| map.to_vec());
+            let Some(mut movie) = movie else { return gst::PadProbeReturn::Ok };
             if let Some(duration) = hide_length(&mut movie) {
                 tell.0.store(duration, Ordering::Relaxed);
                 let mut new = gst::Buffer::from_mut_slice(movie);

@@ -226,10 +226,13 @@ fn a_copy_tells_when_pictures_are_decoded_that_matroska_tells_only_when_to_show(
 /// Pictures at the end of such a group need the key frame behind it, which goes along.
 #[test]
 fn open_groups_are_copied_in_order() {
-    let open = "bframes=3:keyint=25:min-keyint=25:scenecut=0:open-gop=1";
+    let open = "bframes=4:min-keyint=25:scenecut=0:open-gop=1";
     for encoder in [
-        format!("x264enc threads=1 speed-preset=veryfast b-adapt=false option-string={open}"),
-        format!("x265enc speed-preset=ultrafast option-string={open}:b-adapt=0:log-level=none:frame-threads=1:pools=1"),
+        format!("x264enc threads=1 speed-preset=veryfast b-adapt=false key-int-max=25 option-string={open}"),
+        format!(
+            "x265enc speed-preset=ultrafast key-int-max=25 \
+             option-string={open}:b-adapt=0:log-level=none:frame-threads=1:pools=1 ! h265parse"
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let [video, file] = ["colours.mkv", "plan.json"].map(|name| folder.path().join(name));
@@ -257,7 +260,7 @@ fn pictures_of_every_format_become_what_players_show() {
     for (format, size, kept) in [
         ("Y42B", (64, 48), Y42b),
         ("Y444", (64, 48), Y444),
-        ("Y41B", (64, 48), Y42b),
+        ("Y41B", (64, 48), Y444),
         ("BGRA", (64, 48), Y444),
         ("GRAY8", (64, 48), I420),
         ("I420_10LE", (64, 48), I42010le),
@@ -318,6 +321,23 @@ fn the_first_size_holds() {
         }
         let frame = decoder.scale(&last.unwrap()).unwrap();
         assert!(frame.pixels()[..3].iter().all(|&value| value < 32), "{name}: {:?}", &frame.pixels()[..3]);
+    }
+}
+
+#[test]
+fn a_turned_picture_becomes_upright_at_its_own_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, turned, file] = ["colours.mkv", "turned.mp4", "plan.json"].map(|name| folder.path().join(name));
+    colours(&video);
+    ffmpeg(&["-i", text(&video), "-an", "-c", "copy", "-metadata:s:v", "rotate=90", text(&turned)]);
+    plan(&file, &[(0, 4 * SECOND, 1.0)]);
+    for name in ["skim.mp4", "skim.mkv"] {
+        let out = folder.path().join(name);
+        let output = desumnet(&["skim", text(&turned), "-o", text(&out), "--plan", text(&file)]);
+        assert!(output.status.success(), "{output:?}");
+        let (found, times) = pictures(&out);
+        assert_eq!(found.iter().map(|info| (info.width(), info.height())).collect::<Vec<_>>(), [(120, 160)], "{name}");
+        assert_eq!(times.len(), 100);
     }
 }
 

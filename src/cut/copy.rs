@@ -34,6 +34,9 @@ struct Seen {
     stretches: usize,
     /// A stretch that is not the first begins with hidden pictures.
     is_split: bool,
+    /// Width and height, and whether they change.
+    size: Option<(i32, i32)>,
+    is_resized: bool,
     /// Some pictures play later than in the order of decoding, and it is not told when.
     is_unplaced: bool,
 }
@@ -68,11 +71,12 @@ impl Grid {
         let seen = std::mem::take(&mut *lock(&seen));
         let broken = |reason: String| DecodeError::Broken { video: video.into(), reason };
         let error = match stopped {
-            Err(Stop::Failed(reason) | Stop::Unwritable(reason)) => broken(reason),
+            Err(Stop::Failed(reason) | Stop::Unreadable(reason) | Stop::Unwritable(reason)) => broken(reason),
             Err(Stop::Stalled) => DecodeError::Stalled { video: video.into() },
             _ if !seen.has_video => DecodeError::NoVideo { video: video.into() },
             _ => match Self::new(&seen.pictures) {
                 _ if seen.is_unplaced => return Err(uncopied(video, "it does not tell when its pictures play")),
+                _ if seen.is_resized => return Err(uncopied(video, "the size of its pictures changes")),
                 _ if seen.is_split => {
                     return Err(uncopied(video, "its edit list plays stretches from between key frames"));
                 }
@@ -105,13 +109,21 @@ fn see(pad: &gst::Pad, seen: &Arc<Mutex<Seen>>) {
     });
     let seeing = seen.clone();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(event) = info.event()
-            && let gst::EventView::Segment(segment) = event.view()
-            && let Some(segment) = segment.segment().downcast_ref::<gst::ClockTime>()
-        {
-            let mut seen = lock(&seeing);
-            seen.begins = segment.time().map_or(0, |time| time.nseconds() as i64);
-            seen.stretches += 1;
+        let mut seen = lock(&seeing);
+        match info.event().map(|event| event.view()) {
+            Some(gst::EventView::Segment(segment)) => {
+                let segment = segment.segment().downcast_ref::<gst::ClockTime>();
+                let time = segment.and_then(gst::FormattedSegment::time);
+                seen.begins = time.map_or(0, |time| time.nseconds() as i64);
+                seen.stretches += 1;
+            }
+            Some(gst::EventView::Caps(caps)) => {
+                let side = |name| caps.caps().structure(0).and_then(|caps| caps.get::<i32>(name).ok());
+                if let Some(size) = side("width").zip(side("height")) {
+                    seen.is_resized |= seen.size.replace(size).is_some_and(|before| before != size);
+                }
+            }
+            _ => {}
         }
         gst::PadProbeReturn::Ok
     });
@@ -291,6 +303,11 @@ impl Copy {
         pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             let mut order = lock(&order);
             let (order, splice) = &mut *order;
+            if let Some(event) = info.event_mut()
+                && let Some(whole) = with_chroma_site(event)
+            {
+                *event = whole;
+            }
             if let Some(event) = info.event()
                 && let gst::EventView::Caps(caps) = event.view()
                 && let Some(caps) = caps.caps().structure(0)
@@ -315,6 +332,16 @@ impl Copy {
             gst::PadProbeReturn::Ok
         });
     }
+}
+
+/// Caps of VP9 that tell where colour is sampled: mp4mux (1.22) crashes where they do not.
+fn with_chroma_site(event: &gst::EventRef) -> Option<gst::Event> {
+    let gst::EventView::Caps(caps) = event.view() else { return None };
+    let structure =
+        caps.caps().structure(0).filter(|caps| caps.name() == "video/x-vp9" && !caps.has_field("chroma-site"))?;
+    let mut structure = structure.to_owned();
+    structure.set("chroma-site", "mpeg2");
+    Some(gst::event::Caps::new(&gst::Caps::builder_full().structure(structure).build()))
 }
 
 /// A part, and how much earlier it plays, ns. Parts that touch are one.

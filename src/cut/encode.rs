@@ -78,7 +78,9 @@ fn filter(video: &gst::Pad, container: &Container) -> String {
     let orientation = orientation(video);
     let info = gst_video::VideoInfo::from_caps(&caps_of(video)).ok();
     let interlaced = info.as_ref().is_some_and(gst_video::VideoInfo::is_interlaced);
+    let grey = info.as_ref().is_some_and(|info| info.format_info().is_gray());
     let fits = |format: &&&str| match **format {
+        format if grey => format == "I420",
         // There is no deinterlacer for more than 8 bits, and nothing that turns 4:2:2 of 8 bits.
         format if interlaced => !format.ends_with("LE") && format != "Y42B",
         format => orientation.is_none() || format != "Y42B",
@@ -99,7 +101,8 @@ fn filter(video: &gst::Pad, container: &Container) -> String {
     filter += " ! videoconvertscale add-borders=true n-threads=0 ! capsfilter name=first";
     let too_small = |side: u32| side == 1 && container.wants_even_sizes();
     if too_small(width) || too_small(height) {
-        filter += &format!(" caps=video/x-raw,width={},height={}", width.max(2), height.max(2));
+        let even = |side: u32| (side - odd(side)).max(2);
+        filter += &format!(" caps=video/x-raw,width={},height={}", even(width), even(height));
     }
     filter
 }
@@ -110,20 +113,20 @@ fn hold_first(filter: &gst::Bin) {
     let Some(first) = filter.by_name("first") else { return };
     let Some(output) = first.static_pad("src") else { return };
     let (held, weak) = (Mutex::new(None::<gst::Caps>), first.downgrade());
-    output.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let Some(event) = info.event_mut() else { return gst::PadProbeReturn::Ok };
-        let gst::EventView::Caps(caps) = event.view() else { return gst::PadProbeReturn::Ok };
+    output.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
         let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&*held, weak.upgrade()) {
-            (None, Some(first)) => {
-                let mut lock = caps.caps_owned();
-                *held = Some(lock.clone());
+        if let Some(held) = &*held {
+            if let Some(event) = info.event_mut().filter(|event| event.type_() == gst::EventType::Caps) {
+                *event = gst::event::Caps::new(held);
+            }
+        } else if info.buffer().is_some() {
+            // Not by the first caps: a picture may be turned after them.
+            *held = pad.current_caps();
+            if let Some((first, mut lock)) = weak.upgrade().zip(held.clone()) {
                 // What is played at another rate keeps its times.
                 lock.make_mut().iter_mut().for_each(|caps| caps.remove_field("framerate"));
                 first.set_property("caps", lock);
             }
-            (Some(held), _) if caps.caps() != held.as_ref() => *event = gst::event::Caps::new(held),
-            _ => {}
         }
         gst::PadProbeReturn::Ok
     });

@@ -284,6 +284,7 @@ enum Stop {
     NoVideo,
     Full,
     Unwritable(String),
+    Unreadable(String),
     Stalled,
     Failed(String),
 }
@@ -341,6 +342,15 @@ impl Stop {
         if element.is_some_and(|factory| factory.name() == "fdsink") {
             return Self::Unwritable(reason.to_string());
         }
+        let unreadable = [
+            gst::StreamError::TypeNotFound,
+            gst::StreamError::WrongType,
+            gst::StreamError::Demux,
+            gst::StreamError::Decode,
+        ];
+        if unreadable.into_iter().any(|kind| reason.matches(kind)) {
+            return Self::Unreadable(reason.to_string());
+        }
         // What an element says for programmers tells more than its general sentence.
         let detail = error.debug().and_then(|debug| debug.lines().last().map(str::to_owned));
         Self::Failed(detail.map_or(reason.to_string(), |detail| format!("{reason} ({detail})")))
@@ -352,9 +362,10 @@ impl Stop {
             (Self::Full, _) => CutError::Full { path },
             (Self::Unwritable(reason), _) => CutError::Output { path, source: std::io::Error::other(reason) },
             (Self::Stalled, _) => DecodeError::Stalled { video }.into(),
-            (Self::NoVideo | Self::Failed(_), Some(missing)) => {
+            (Self::NoVideo | Self::Unreadable(_) | Self::Failed(_), Some(missing)) => {
                 CutError::Plugin { video, path, missing: missing.clone() }
             }
+            (Self::Unreadable(reason), None) => DecodeError::Broken { video, reason }.into(),
             (Self::NoVideo, None) => DecodeError::NoVideo { video }.into(),
             (Self::Failed(reason), None) => CutError::Failed { video, path, reason },
         }
