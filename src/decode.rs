@@ -13,10 +13,13 @@ use thiserror::Error;
 
 use crate::{
     clip::{ClipError, Frame, Geometry, Scaler, nominal_spacing},
+    edit_list::{self, Told},
     frame_rate::FrameRate,
+    missing::Missing,
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::Track,
     timecode::{Number, Start, quicktime},
+    stall::{self, Stall},
 };
 
 /// Why a video can't be read.
@@ -34,9 +37,16 @@ pub enum DecodeError {
         "{video} can't be decoded: {reason}; play it with `gst-play-1.0` to see whether the file or a plugin is at fault"
     )]
     Broken { video: String, reason: String },
+    #[error("{video} can't be decoded: {missing}")]
+    Plugin { video: String, missing: Missing },
+    #[error(
+        "{video}: nothing more came of it for {} s; check the disk or the network that it is on",
+        stall::LIMIT.as_secs()
+    )]
+    Stalled { video: String },
     #[error("{video}: {source}")]
     Picture { video: String, source: ClipError },
-    #[error("GStreamer lacks {0}: run `make setup`, which installs its plugins")]
+    #[error("{}", Missing::element(.0))]
     Element(&'static str),
 }
 
@@ -89,6 +99,9 @@ pub struct Decoder {
     first_ns: Option<u64>,
     /// Of the first picture, as the stream tells it.
     timecode: Option<Start>,
+    told: Told,
+    /// What could not be decoded for want of a plugin.
+    missing: Vec<Missing>,
 }
 
 /// The URI of a path, or the URI itself.
@@ -136,6 +149,7 @@ impl Decoder {
     pub fn through(video: &str, filter: Option<gst::Element>) -> Result<Self, DecodeError> {
         let uri = uri_of(video)?;
         let pipeline = gst::Pipeline::new();
+        let told = edit_list::play_to_the_end(&pipeline);
         let source = gst::ElementFactory::make("uridecodebin")
             .property("uri", &uri)
             .build()
@@ -173,7 +187,7 @@ impl Decoder {
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
             }
         });
-        let decoder = Self {
+        let mut decoder = Self {
             video: video.into(),
             pipeline,
             sink,
@@ -182,6 +196,8 @@ impl Decoder {
             sound,
             first_ns: None,
             timecode: None,
+            told,
+            missing: Vec::new(),
         };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
@@ -191,7 +207,8 @@ impl Decoder {
 
     /// Length, ns, where the file tells it.
     pub fn duration(&self) -> Option<u64> {
-        let duration = self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds);
+        let asked = || self.pipeline.query_duration::<gst::ClockTime>().map(gst::ClockTime::nseconds);
+        let duration = self.told.duration().or_else(asked);
         duration.map(|duration| duration.saturating_sub(self.first_ns()))
     }
 
@@ -233,8 +250,9 @@ impl Decoder {
     /// The next picture; `None` at the end.
     ///
     /// # Errors
-    /// [`DecodeError::Broken`] or [`DecodeError::NoVideo`]
+    /// [`DecodeError`], by what is wrong with the file.
     pub fn next_picture(&mut self) -> Result<Option<Picture>, DecodeError> {
+        let mut stall = Stall::new(stall::LIMIT);
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
                 let mut picture = Picture::of(sample);
@@ -250,6 +268,9 @@ impl Decoder {
             }
             if self.sink.is_eos() {
                 return Ok(None);
+            }
+            if stall.is_over(&self.pipeline) {
+                return Err(DecodeError::Stalled { video: self.video.clone() });
             }
         }
     }
@@ -271,15 +292,34 @@ impl Decoder {
     }
 
     /// What went wrong, if anything did.
-    fn failure(&self) -> Option<DecodeError> {
+    fn failure(&mut self) -> Option<DecodeError> {
         let bus = self.pipeline.bus()?;
-        let message = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Application])?;
-        Some(match message.view() {
-            gst::MessageView::Error(error) => {
-                DecodeError::Broken { video: self.video.clone(), reason: error.error().to_string() }
+        let kinds = [gst::MessageType::Error, gst::MessageType::Application, gst::MessageType::Element];
+        while let Some(message) = bus.pop_filtered(&kinds) {
+            let video = self.video.clone();
+            let error = match message.view() {
+                gst::MessageView::Element(_) => {
+                    self.missing.extend(Missing::of_message(&message));
+                    continue;
+                }
+                gst::MessageView::Error(error) => DecodeError::Broken { video, reason: error.error().to_string() },
+                _ => DecodeError::NoVideo { video },
+            };
+            return Some(DecodeError::for_want_of(&self.missing, error));
+        }
+        None
+    }
+}
+
+impl DecodeError {
+    /// The error, or the want of a plugin where that may be what is behind it.
+    pub fn for_want_of(missing: &[Missing], error: Self) -> Self {
+        match (error, missing.iter().find(|missing| missing.hides_pictures())) {
+            (Self::Broken { video, .. } | Self::NoVideo { video }, Some(missing)) => {
+                Self::Plugin { video, missing: missing.clone() }
             }
-            _ => DecodeError::NoVideo { video: self.video.clone() },
-        })
+            (error, _) => error,
+        }
     }
 }
 

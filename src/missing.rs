@@ -133,6 +133,22 @@ const CONTAINERS: [&str; 9] = [
     "video/x-msvideo",
 ];
 
+/// What media types contain that demuxers make up for codecs that they don't know.
+const UNKNOWN: [&str; 2] = ["unknown", "-fourcc-"];
+
+/// How media types of what goes beside pictures begin.
+const BESIDE: [&str; 9] = [
+    "application/x-ass",
+    "application/x-ssa",
+    "application/x-subtitle",
+    "application/x-teletext",
+    "audio/",
+    "closedcaption/",
+    "meta/",
+    "subpicture/",
+    "text/",
+];
+
 /// Something that GStreamer has no plugin for here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
@@ -140,13 +156,20 @@ pub struct Missing {
     pub name: String,
     /// Media type of the stream that can't be decoded or encoded; otherwise the element's name or the protocol.
     pub of: String,
+    /// Empty: none is known.
     pub package: &'static str,
 }
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Self { name, package, .. } = self;
-        write!(f, "GStreamer has no {name} here: install the package {package}")
+        match *package {
+            "" => write!(
+                f,
+                "GStreamer has no {name}, and no package is known that brings one: convert it with another program"
+            ),
+            package => write!(f, "GStreamer has no {name} here: install the package {package}"),
+        }
     }
 }
 
@@ -168,6 +191,7 @@ impl Missing {
                 .iter()
                 .find(|(_, protocols)| protocols.contains(&of.as_str()))
                 .map_or(BAD, |(package, _)| package),
+            _ if UNKNOWN.iter().any(|unknown| of.contains(unknown)) => "",
             _ => package(&DECODERS, &detail).unwrap_or(LIBAV),
         };
         Some(Self { name, of, package })
@@ -182,6 +206,11 @@ impl Missing {
     /// It decodes or encodes streams of this kind: `video` or `audio`. Containers are none.
     pub fn is_of(&self, kind: &str) -> bool {
         self.of.starts_with(kind) && !CONTAINERS.contains(&self.of.as_str())
+    }
+
+    /// Without it there may be no pictures: it is not about sound, subtitles or other data beside them.
+    pub fn hides_pictures(&self) -> bool {
+        !BESIDE.iter().any(|kind| self.is_of(kind))
     }
 }
 
@@ -214,10 +243,12 @@ mod tests {
             ("decoder", "video/mpeg, mpegversion=(int)2, systemstream=(boolean)true", BAD),
             ("decoder", "video/quicktime", GOOD),
             ("decoder", "video/x-av1", BAD),
+            ("decoder", "video/x-avi-unknown", ""),
+            ("decoder", "video/x-gst-fourcc-YVYU", ""),
             ("encoder", "video/x-h264", UGLY),
             ("encoder", "audio/mpeg, mpegversion=(int)4", LIBAV),
         ] {
-            let missing = Missing::of_message(&message(kind, caps(detail), "name")).unwrap();
+            let missing = Missing::of_message(&message(kind, &caps(detail), "name")).unwrap();
             assert_eq!(missing.package, package, "{kind} of {detail}");
         }
         for (kind, detail, package) in [
@@ -235,7 +266,7 @@ mod tests {
     fn a_sentence_names_the_thing_and_the_remedy() {
         gst::init().unwrap();
         let caps = "video/x-h264, profile=(string)main".parse::<gst::Caps>().unwrap();
-        let missing = Missing::of_message(&message("decoder", caps, "H.264 (Main Profile) decoder")).unwrap();
+        let missing = Missing::of_message(&message("decoder", &caps, "H.264 (Main Profile) decoder")).unwrap();
         assert_eq!(
             missing.to_string(),
             "GStreamer has no H.264 (Main Profile) decoder here: install the package gstreamer1.0-libav"
@@ -245,6 +276,11 @@ mod tests {
             "GStreamer has no element mp4mux here: install the package gstreamer1.0-plugins-good"
         );
         assert!(missing.is_of("video") && !missing.is_of("audio"));
+        let hides = |of: &str| Missing { of: of.into(), ..missing.clone() }.hides_pictures();
+        assert_eq!(
+            ["video/x-h264", "video/quicktime", "audio/x-m4a", "audio/mpeg", "text/x-raw"].map(hides),
+            [true, true, true, false, false]
+        );
         let other = gst::message::Element::new(gst::Structure::new_empty("level"));
         assert_eq!(Missing::of_message(&other), None);
     }

@@ -27,6 +27,9 @@ pub const SEGMENTS: usize = 10;
 /// A video of more segments than this is drawn from without decoding all of it.
 const LONG: u64 = 100;
 
+/// How much pictures may lack of the length that a file tells without a word, ns.
+const NOTED: u64 = 1_000_000_000;
+
 /// What to score with.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -94,6 +97,9 @@ pub struct VideoScores {
     pub first_ns: u64,
     /// Of the first picture, where the file has timecode and a fixed frame rate.
     pub timecode: Option<Number>,
+    /// The length that the file tells, ns; 0: it tells none.
+    #[serde(default)]
+    pub told_ns: u64,
     /// As a fraction, `30000/1001`; `0/1` where frames come at no fixed rate.
     pub frame_rate: FrameRate,
     /// It has a sound track.
@@ -113,6 +119,12 @@ impl VideoScores {
         let scored =
             |s: &SegmentScores| Scored { start_ns: s.start_ns, duration_ns: s.duration_ns, score: s.score.into() };
         self.segments.iter().map(scored).collect()
+    }
+
+    /// How much earlier the pictures end than the file tells, ns, where it is worth a word: lengths are often rounded or estimated.
+    pub fn lack_ns(&self) -> Option<u64> {
+        let lack = self.told_ns.saturating_sub(self.duration_ns);
+        (lack > NOTED && lack > self.told_ns / 50).then_some(lack)
     }
 }
 
@@ -227,6 +239,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
         confidence: confidence.unwrap_or(mean),
         duration_ns,
         first_ns: source.first_ns(),
+        told_ns: source.duration().unwrap_or(0),
         timecode: source.timecode(),
         frame_rate: source.frame_rate(),
         sound: source.has_sound(),

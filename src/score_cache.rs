@@ -109,6 +109,7 @@ mod tests {
             duration_ns: 7,
             first_ns: 21_000_000,
             timecode: Some("10:00:00;02".parse().unwrap()),
+            told_ns: 8,
             frame_rate: FrameRate { numerator: 30_000, denominator: 1_001 },
             sound: true,
             segments: vec![SegmentScores {

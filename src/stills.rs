@@ -1,5 +1,7 @@
 //! Single pictures out of a video: thumbnails for people, and their layout of colours for telling shots apart.
 
+use gst::prelude::*;
+
 use crate::decode::{DecodeError, Decoder, Picture};
 
 /// Width of a thumbnail, pixels; its height keeps the picture's shape.
@@ -21,11 +23,10 @@ pub struct Still {
 /// # Errors
 /// [`DecodeError`]
 pub fn stills(video: &str, times: &[u64]) -> Result<Vec<Still>, DecodeError> {
-    let upright = gst::ElementFactory::make("videoflip")
-        .property_from_str("video-direction", "auto")
-        .build()
-        .map_err(|_| DecodeError::Element("videoflip"))?;
-    let mut decoder = Decoder::through(video, Some(upright))?;
+    // It does not turn pictures of every format.
+    let upright = gst::parse::bin_from_description("videoconvert ! videoflip video-direction=auto", true);
+    let upright = upright.map_err(|_| DecodeError::Element("videoflip"))?;
+    let mut decoder = Decoder::through(video, Some(upright.upcast()))?;
     let mut stills = Vec::with_capacity(times.len());
     while stills.len() < times.len() {
         let Some(picture) = decoder.next_picture()? else { break };

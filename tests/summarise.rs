@@ -25,6 +25,11 @@ fn desumnet(arguments: &[&str]) -> Output {
 /// Four seconds at 25 frames a second, each of one colour: red, green, blue and yellow; green and yellow sound, the others are
 /// silent. A key frame every second.
 fn colours(path: &Path) {
+    encoded(path, "x264enc speed-preset=ultrafast threads=1 key-int-max=25");
+}
+
+/// The same by another encoder.
+fn encoded(path: &Path, encoder: &str) {
     let second = |colour: &str, volume: f32| {
         format!(
             "videotestsrc pattern={colour} num-buffers=25 ! video/x-raw,width=160,height=120,framerate=25/1 ! v. \
@@ -32,14 +37,35 @@ fn colours(path: &Path) {
         )
     };
     common::launch(&format!(
-        "concat name=v ! x264enc speed-preset=ultrafast threads=1 key-int-max=25 ! queue ! matroskamux name=m \
-         ! filesink location={} concat name=a ! queue ! opusenc ! m. {}{}{}{}",
+        "concat name=v ! {encoder} ! queue ! matroskamux name=m ! filesink location={} \
+         concat name=a ! queue ! opusenc ! m. {}{}{}{}",
         path.display(),
         second("red", 0.0),
         second("green", 0.5),
         second("blue", 0.0),
         second("solid-color foreground-color=0xffffff00", 0.5)
     ));
+}
+
+/// Runs ffmpeg, for what GStreamer does not write.
+fn ffmpeg(arguments: &[&str]) {
+    let ffmpeg = Command::new("ffmpeg").args(["-nostdin", "-v", "error", "-y"]).args(arguments).output().unwrap();
+    assert!(ffmpeg.status.success(), "{ffmpeg:?}");
+}
+
+/// Caps of a video's pictures, each that is new, and their times.
+fn pictures(path: &Path) -> (Vec<gst_video::VideoInfo>, Vec<u64>) {
+    common::init();
+    let mut decoder = Decoder::open(text(path)).unwrap();
+    let (mut found, mut times): (Vec<gst_video::VideoInfo>, _) = (Vec::new(), Vec::new());
+    while let Some(picture) = decoder.next_picture().unwrap() {
+        let info = gst_video::VideoInfo::from_caps(picture.sample().caps().unwrap()).unwrap();
+        if found.last() != Some(&info) {
+            found.push(info);
+        }
+        times.push(picture.pts.unwrap());
+    }
+    (found, times)
 }
 
 fn plan(path: &Path, parts: &[(u64, u64, f64)]) {
@@ -152,6 +178,228 @@ fn a_copy_goes_from_key_frame_to_key_frame() {
     // It goes by packets of 20 ms.
     assert!(length.abs_diff(2 * SECOND) <= 2 * IN_STEP, "{length}");
     assert!(heard.iter().map(|(start, end)| end - start).sum::<u64>() > 2 * SECOND - 4 * IN_STEP, "{heard:?}");
+}
+
+/// A group of pictures that begins before what its edit list shows.
+#[test]
+fn a_trimmed_file_is_shown_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, video, file] = ["whole.mkv", "trimmed.mp4", "plan.json"].map(|name| folder.path().join(name));
+    encoded(&whole, "x264enc speed-preset=ultrafast threads=1 key-int-max=1000");
+    ffmpeg(&["-ss", "1.2", "-i", text(&whole), "-t", "2.4", "-c", "copy", "-strict", "-2", text(&video)]);
+    let expected = [("g", 20), ("b", 25), ("y", 15)].map(|(colour, count)| colour.repeat(count)).concat();
+    assert_eq!(frames(&video).0, expected);
+    plan(&file, &[(0, 60 * FRAME, 1.0)]);
+    for (name, copy) in [("skim.mp4", false), ("copy.mp4", true), ("copy.mov", true), ("copy.mkv", true)] {
+        let out = folder.path().join(name);
+        let skim = ["skim", text(&video), "-o", text(&out), "--plan", text(&file)];
+        let output = desumnet(&[&skim[..], if copy { &["--copy"] } else { &[] }].concat());
+        assert!(output.status.success(), "{name}: {output:?}");
+        let (colours, times) = frames(&out);
+        // Matroska can't hide what the decoder needs.
+        let hidden = if name == "copy.mkv" { "r".repeat(25) + "ggggg" } else { String::new() };
+        assert_eq!(colours, hidden + &expected, "{name}");
+        assert!(times.iter().zip(0..).all(|(&time, i)| time.abs_diff(i * FRAME) < 1_000_000), "{name}: {times:?}");
+        let (heard, _) = sound(&out);
+        let [(start, end), _] = heard[..] else { panic!("{name}: {heard:?}") };
+        let green = if name == "copy.mkv" { 30 * FRAME } else { 0 };
+        assert!(near(start, green) && near(end, green + 20 * FRAME), "{name}: {heard:?}");
+    }
+}
+
+#[test]
+fn a_copy_tells_when_pictures_are_decoded_that_matroska_tells_only_when_to_show() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file, out] = ["colours.mkv", "plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    encoded(&video, "x264enc speed-preset=medium threads=1 key-int-max=25 bframes=3 b-pyramid=true b-adapt=false");
+    plan(&file, &[(25 * FRAME, 25 * FRAME, 1.0), (75 * FRAME, 25 * FRAME, 1.0)]);
+    let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--copy", "--no-sound"]);
+    assert!(output.status.success(), "{output:?}");
+    let (colours, times) = frames(&out);
+    assert_eq!(colours, "g".repeat(25) + &"y".repeat(25));
+    assert_eq!(times, (0..50).map(|i| i * FRAME).collect::<Vec<_>>());
+    let probe = ["-v", "error", "-show_entries", "packet=dts", "-of", "csv=p=0", text(&out)];
+    let packets = Command::new("ffprobe").args(probe).output().unwrap();
+    let packets = String::from_utf8(packets.stdout).unwrap();
+    let decoded: Vec<i64> = packets.split_whitespace().map(|dts| dts.trim_end_matches(',').parse().unwrap()).collect();
+    let steps: Vec<i64> = decoded.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(steps.iter().all(|step| *step == steps[0]), "{steps:?}");
+}
+
+/// Pictures at the end of such a group need the key frame behind it, which goes along.
+#[test]
+fn open_groups_are_copied_in_order() {
+    let open = "bframes=4:min-keyint=25:scenecut=0:open-gop=1";
+    for encoder in [
+        format!("x264enc threads=1 speed-preset=veryfast b-adapt=false key-int-max=25 option-string={open}"),
+        format!(
+            "x265enc speed-preset=ultrafast key-int-max=25 \
+             option-string={open}:b-adapt=0:log-level=none:frame-threads=1:pools=1 ! h265parse"
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let [video, file] = ["colours.mkv", "plan.json"].map(|name| folder.path().join(name));
+        encoded(&video, &encoder);
+        plan(&file, &[(25 * FRAME, 25 * FRAME, 1.0), (75 * FRAME, 25 * FRAME, 1.0)]);
+        for name in ["skim.mp4", "skim.mkv"] {
+            let out = folder.path().join(name);
+            let output =
+                desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--copy", "--no-sound"]);
+            assert!(output.status.success(), "{encoder}: {output:?}");
+            let (colours, times) = frames(&out);
+            assert_eq!(colours, "g".repeat(25) + "b" + &"y".repeat(25), "{encoder} {name}");
+            assert!(times.windows(2).all(|pair| pair[1].abs_diff(pair[0] + FRAME) <= 1_000_000), "{name}: {times:?}");
+        }
+    }
+}
+
+#[test]
+fn pictures_of_every_format_become_what_players_show() {
+    use gst_video::VideoFormat::{I420, I42010le, I42210le, Y42b, Y444};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    plan(&file, &[(0, 3 * FRAME, 1.0)]);
+    // Format and size of the input; format in Matroska.
+    for (format, size, kept) in [
+        ("Y42B", (64, 48), Y42b),
+        ("Y444", (64, 48), Y444),
+        ("Y41B", (64, 48), Y444),
+        ("BGRA", (64, 48), Y444),
+        ("GRAY8", (64, 48), I420),
+        ("I420_10LE", (64, 48), I42010le),
+        ("I422_10LE", (64, 48), I42210le),
+        ("I420", (63, 47), I420),
+        ("I420", (1, 1), I420),
+    ] {
+        let (width, height) = size;
+        let video = folder.path().join(format!("{format}-{width}.mkv"));
+        common::launch(&format!(
+            "videotestsrc num-buffers=3 ! video/x-raw,format={format},width={width},height={height},framerate=25/1 \
+             ! avenc_ffv1 ! matroskamux ! filesink location={}",
+            video.display()
+        ));
+        for (name, expected) in [("skim.mp4", I420), ("skim.webm", I420), ("skim.mkv", kept)] {
+            let out = folder.path().join(name);
+            let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file)]);
+            assert!(output.status.success(), "{format} {name}: {output:?}");
+            let (found, times) = pictures(&out);
+            assert_eq!((found.len(), times.len()), (1, 3), "{format} {name}: {found:?}");
+            assert_eq!(found[0].format(), expected, "{format} {name}");
+            let even = |side: u32| if name == "skim.webm" { side } else { (side - side % 2).max(2) };
+            assert_eq!((found[0].width(), found[0].height()), (even(width), even(height)), "{format} {name}");
+        }
+    }
+}
+
+#[test]
+fn the_first_size_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file] = ["sizes.ts", "plan.json"].map(|name| folder.path().join(name));
+    let mut whole = Vec::new();
+    for (colour, width) in [("green", 160), ("red", 80)] {
+        let part = folder.path().join(format!("{colour}.ts"));
+        common::launch(&format!(
+            "videotestsrc pattern={colour} num-buffers=25 ! video/x-raw,width={width},height=120,framerate=25/1 \
+             ! x264enc speed-preset=ultrafast threads=1 ! mpegtsmux ! filesink location={}",
+            part.display()
+        ));
+        whole.extend(std::fs::read(part).unwrap());
+    }
+    // Byte after byte, as recorders do it.
+    std::fs::write(&video, whole).unwrap();
+    plan(&file, &[(0, 4 * SECOND, 1.0)]);
+    for name in ["skim.mp4", "skim.mkv", "skim.webm"] {
+        let out = folder.path().join(name);
+        let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file)]);
+        assert!(output.status.success(), "{name}: {output:?}");
+        let (found, _) = pictures(&out);
+        assert_eq!(found.iter().map(|info| (info.width(), info.height())).collect::<Vec<_>>(), [(160, 120)], "{name}");
+        let colours = frames(&out).0;
+        assert!(colours.starts_with(&"g".repeat(25)) && colours.ends_with(&"r".repeat(20)), "{name}: {colours}");
+        // Borders on both sides.
+        let mut decoder = Decoder::open(text(&out)).unwrap();
+        let mut last = None;
+        while let Some(picture) = decoder.next_picture().unwrap() {
+            last = Some(picture);
+        }
+        let frame = decoder.scale(&last.unwrap()).unwrap();
+        assert!(frame.pixels()[..3].iter().all(|&value| value < 32), "{name}: {:?}", &frame.pixels()[..3]);
+    }
+}
+
+#[test]
+fn a_turned_picture_becomes_upright_at_its_own_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, turned, file] = ["colours.mkv", "turned.mp4", "plan.json"].map(|name| folder.path().join(name));
+    colours(&video);
+    ffmpeg(&["-i", text(&video), "-an", "-c", "copy", "-metadata:s:v", "rotate=90", text(&turned)]);
+    plan(&file, &[(0, 4 * SECOND, 1.0)]);
+    for name in ["skim.mp4", "skim.mkv"] {
+        let out = folder.path().join(name);
+        let output = desumnet(&["skim", text(&turned), "-o", text(&out), "--plan", text(&file)]);
+        assert!(output.status.success(), "{output:?}");
+        let (found, times) = pictures(&out);
+        assert_eq!(found.iter().map(|info| (info.width(), info.height())).collect::<Vec<_>>(), [(120, 160)], "{name}");
+        assert_eq!(times.len(), 100);
+    }
+}
+
+#[test]
+fn interlaced_pictures_become_progressive_and_keep_their_times() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, out] = ["plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    plan(&file, &[(0, 20 * FRAME, 1.0)]);
+    for (field, top) in [("tff", "1"), ("bff", "0")] {
+        let video = folder.path().join(format!("{field}.mpg"));
+        let source = format!("testsrc2=s=160x120:r=50:d=0.8,interlace=scan={field}:lowpass=0");
+        let codec = ["-c:v", "mpeg2video", "-flags", "+ildct+ilme", "-top", top, "-bf", "2", "-b:v", "2M"];
+        ffmpeg(&[&["-f", "lavfi", "-i", &source][..], &codec, &[text(&video)]].concat());
+        let (input, _) = pictures(&video);
+        assert!(input[0].is_interlaced(), "{input:?}");
+        let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--no-sound"]);
+        assert!(output.status.success(), "{output:?}");
+        let (found, times) = pictures(&out);
+        assert!(found.len() == 1 && !found[0].is_interlaced(), "{field}: {found:?}");
+        let steps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(times.len() >= 19 && steps.iter().all(|&step| step == FRAME), "{field}: {times:?}");
+    }
+}
+
+#[test]
+fn what_a_file_lacks_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, short, file, out] =
+        ["whole.mp4", "short.mp4", "plan.json", "skim.mp4"].map(|name| folder.path().join(name));
+    let model = common::tiny_model(folder.path());
+    common::launch(&format!(
+        "videotestsrc pattern=snow num-buffers=100 ! video/x-raw,width=64,height=64,framerate=25/1 \
+         ! x264enc key-int-max=25 ! mp4mux faststart=true ! filesink location={}",
+        video.display()
+    ));
+    let bytes = std::fs::read(&video).unwrap();
+    std::fs::write(&short, &bytes[..bytes.len() / 2]).unwrap();
+    plan(&file, &[(0, 4 * SECOND, 1.0)]);
+    for copy in [false, true] {
+        let skim = ["skim", text(&short), "-o", text(&out), "--plan", text(&file)];
+        let output = desumnet(&[&skim[..], if copy { &["--copy"] } else { &[] }].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("short.mp4") && said.contains(" s "), "{said}");
+        assert!(!output.status.success() || said.contains("can't be read"), "{said}");
+    }
+    let output = desumnet(&["score", text(&short), "--model", text(&model)]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() || said.contains("though it tells of 4.0 s"), "{said}");
+    // The decoders of H.264.
+    for verb in [&["skim", text(&video), "-o", text(&out), "--plan", text(&file)][..], &["score", text(&video)]] {
+        let output = Command::new(env!("CARGO_BIN_EXE_desumnet"))
+            .args(verb)
+            .args(if verb[0] == "score" { &["--no-cache", "--model", text(&model)][..] } else { &[] })
+            .env("GST_PLUGIN_FEATURE_RANK", "avdec_h264:NONE,openh264dec:NONE,vah264dec:NONE,v4l2h264dec:NONE")
+            .output()
+            .unwrap();
+        let error = failure(&output);
+        assert!(error.contains("H.264") && error.contains("install the package gstreamer1.0-libav"), "{error}");
+    }
 }
 
 #[test]

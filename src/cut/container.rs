@@ -7,12 +7,16 @@ use thiserror::Error;
 
 /// Containers by the file name's extension.
 const KNOWN: [(&str, Container); 5] = [
-    ("mp4", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, audio: AAC }),
-    ("m4v", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, audio: AAC }),
-    ("mov", Container { muxer: ("qtmux", "video/quicktime,variant=apple"), video: H264, audio: AAC }),
-    ("mkv", Container { muxer: ("matroskamux", "video/x-matroska"), video: H264, audio: OPUS }),
-    ("webm", Container { muxer: ("webmmux", "video/webm"), video: VP9, audio: OPUS }),
+    ("mp4", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, pictures: &PLAIN, audio: AAC }),
+    ("m4v", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, pictures: &PLAIN, audio: AAC }),
+    ("mov", Container { muxer: ("qtmux", "video/quicktime,variant=apple"), video: H264, pictures: &PLAIN, audio: AAC }),
+    ("mkv", Container { muxer: ("matroskamux", "video/x-matroska"), video: H264, pictures: &ALL, audio: OPUS }),
+    ("webm", Container { muxer: ("webmmux", "video/webm"), video: VP9, pictures: &PLAIN, audio: OPUS }),
 ];
+/// The one format that every browser, phone and television plays: 8 bits, 4:2:0.
+const PLAIN: [&str; 1] = ["I420"];
+/// Those that H.264 can hold.
+const ALL: [&str; 6] = ["I420", "Y42B", "Y444", "I420_10LE", "I422_10LE", "Y444_10LE"];
 const H264: &str = "video/x-h264";
 const VP9: &str = "video/x-vp9";
 const AAC: &str = "audio/mpeg,mpegversion=4";
@@ -54,6 +58,8 @@ pub struct Container {
     /// Element, and caps.
     muxer: (&'static str, &'static str),
     video: &'static str,
+    /// Formats of the pictures that its players expect.
+    pictures: &'static [&'static str],
     audio: &'static str,
 }
 
@@ -71,6 +77,16 @@ impl Container {
     /// Its codec needs an even width and height: chroma is stored for two pixels by two.
     pub fn wants_even_sizes(&self) -> bool {
         self.video == H264
+    }
+
+    /// It can hide the start of what it holds.
+    pub fn has_edits(&self) -> bool {
+        ["mp4mux", "qtmux"].contains(&self.muxer())
+    }
+
+    /// Formats that pictures may have in it, as GStreamer calls them.
+    pub fn pictures(&self) -> &'static [&'static str] {
+        self.pictures
     }
 
     /// The element that makes it.

@@ -7,7 +7,10 @@ use std::{
 
 use gst::prelude::*;
 
-use super::{CutError, Making, Unlinked, caps_of, container, delay::make_up, link_pads, make, pad_of, request, told};
+use super::{
+    Container, CutError, Making, Unlinked, caps_of, container, delay::make_up, link_pads, make, orientation, pad_of,
+    request, told,
+};
 
 /// What [`crate::elements::skim`] can cut to the sample.
 const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
@@ -32,8 +35,10 @@ fn link(
     video: &gst::Pad,
     sounds: &[gst::Pad],
 ) -> Result<(), Unlinked> {
-    link_pads(&pad_of(skim, "src")?, &request(&making.encoder, "video_%u")?)?;
-    let mut streams = vec![(video, upright(video, making.container.wants_even_sizes()), pad_of(skim, "sink")?)];
+    let pictures = pad_of(skim, "src")?;
+    making.shown.follow(&pictures, gst::ClockTime::ZERO);
+    link_pads(&pictures, &request(&making.encoder, "video_%u")?)?;
+    let mut streams = vec![(video, filter(video, &making.container), pad_of(skim, "sink")?)];
     // Each request makes the encoder that it needs.
     let newest = Arc::new(Mutex::new(None));
     let made = newest.clone();
@@ -57,6 +62,7 @@ fn link(
     }
     for (stream, filter, input) in streams {
         let filter = gst::parse::bin_from_description(&filter, true).map_err(|e| Some(e.to_string()))?;
+        hold_first(&filter);
         pipeline.add(&filter).map_err(told)?;
         link_pads(&pad_of(filter.upcast_ref(), "src")?, &input)?;
         filter.sync_state_with_parent().map_err(told)?;
@@ -67,12 +73,61 @@ fn link(
     Ok(())
 }
 
-/// Turns pictures upright, as players would. `even`: leaves out an odd last column and row, which the codec has no room for.
-fn upright(video: &gst::Pad, even: bool) -> String {
+/// What the decoded pictures pass: they become upright, progressive, of one size and of a format that the container's players know.
+fn filter(video: &gst::Pad, container: &Container) -> String {
+    let orientation = orientation(video);
     let info = gst_video::VideoInfo::from_caps(&caps_of(video)).ok();
-    let odd = |side: u32| if even { side % 2 } else { 0 };
-    match info.map_or((0, 0), |info| (odd(info.width()), odd(info.height()))) {
-        (0, 0) => "videoflip video-direction=auto".into(),
-        (right, bottom) => format!("videocrop right={right} bottom={bottom} ! videoflip video-direction=auto"),
+    let interlaced = info.as_ref().is_some_and(gst_video::VideoInfo::is_interlaced);
+    let grey = info.as_ref().is_some_and(|info| info.format_info().is_gray());
+    let fits = |format: &&&str| match **format {
+        format if grey => format == "I420",
+        // There is no deinterlacer for more than 8 bits, and nothing that turns 4:2:2 of 8 bits.
+        format if interlaced => !format.ends_with("LE") && format != "Y42B",
+        format => orientation.is_none() || format != "Y42B",
+    };
+    let formats: Vec<&str> = container.pictures().iter().filter(fits).copied().collect();
+    let mut filter =
+        format!("videoconvert n-threads=0 ! capsfilter caps=\"video/x-raw,format={{{}}}\"", formats.join(","));
+    // One frame of two fields, at its own time.
+    filter += " ! deinterlace fields=top";
+    let (width, height) = info.map_or((0, 0), |info| (info.width(), info.height()));
+    let odd = |side: u32| if container.wants_even_sizes() && side > 1 { side % 2 } else { 0 };
+    if (odd(width), odd(height)) != (0, 0) {
+        filter += &format!(" ! videocrop right={} bottom={}", odd(width), odd(height));
     }
+    if orientation.is_some() {
+        filter += " ! videoflip video-direction=auto";
+    }
+    filter += " ! videoconvertscale add-borders=true n-threads=0 ! capsfilter name=first";
+    let too_small = |side: u32| side == 1 && container.wants_even_sizes();
+    if too_small(width) || too_small(height) {
+        let even = |side: u32| (side - odd(side)).max(2);
+        filter += &format!(" caps=video/x-raw,width={},height={}", even(width), even(height));
+    }
+    filter
+}
+
+/// Has all that passes the filter's end be as the first picture: an encoder that gets another size in mid-stream begins another
+/// stream, which containers have no room for.
+fn hold_first(filter: &gst::Bin) {
+    let Some(first) = filter.by_name("first") else { return };
+    let Some(output) = first.static_pad("src") else { return };
+    let (held, weak) = (Mutex::new(None::<gst::Caps>), first.downgrade());
+    output.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM, move |pad, info| {
+        let mut held = held.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = &*held {
+            if let Some(event) = info.event_mut().filter(|event| event.type_() == gst::EventType::Caps) {
+                *event = gst::event::Caps::new(held);
+            }
+        } else if info.buffer().is_some() {
+            // Not by the first caps: a picture may be turned after them.
+            *held = pad.current_caps();
+            if let Some((first, mut lock)) = weak.upgrade().zip(held.clone()) {
+                // What is played at another rate keeps its times.
+                lock.make_mut().iter_mut().for_each(|caps| caps.remove_field("framerate"));
+                first.set_property("caps", lock);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }

@@ -5,12 +5,21 @@ mod container;
 pub mod copy;
 mod delay;
 mod encode;
+mod grid;
+mod h264;
 mod matroska;
+mod order;
+mod splice;
+mod trim;
 
 use std::{
+    fmt,
     os::fd::AsRawFd,
     path::{Path, PathBuf},
-    sync::{Arc, Once},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use gst::prelude::*;
@@ -19,12 +28,17 @@ use thiserror::Error;
 pub use self::container::{Container, UnknownContainer};
 use crate::{
     decode::{DecodeError, first_ns, uri_of},
+    edit_list,
+    missing::Missing,
+    stall::{self, Stall},
     summary::plan::Plan,
     whole_file::Unfinished,
 };
 
 /// How often progress is told.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);
+/// How much shorter than planned a file may be before it is told, ns: frames and packets are not cut.
+const NOTED: u64 = 1_000_000_000;
 /// Name of the message by which a streaming thread gives up.
 const FAILED: &str = "desumnet-cut-failed";
 
@@ -37,8 +51,8 @@ pub struct Job<'a> {
     pub output: &'a Path,
     /// Whether its sound goes along: of faster parts sped up with its pitch kept, of those faster than twice silent.
     pub sound: bool,
-    /// Copy what is encoded as it is. The plan's parts must begin and end at key frames: [`copy::Grid::fit_plan`].
-    pub copy: bool,
+    /// Copy what is encoded as it is. The plan's parts must begin and end at places of this grid: [`copy::Grid::fit_plan`].
+    pub copy: Option<&'a copy::Grid>,
 }
 
 /// Why nothing was written.
@@ -54,50 +68,114 @@ pub enum CutError {
     Full { path: PathBuf },
     #[error("the plan can't be kept in the folder for temporary files: {0}; check TMPDIR and the free disk space")]
     Plan(std::io::Error),
-    #[error("GStreamer lacks {0}: run `make setup`, which installs its plugins")]
+    #[error("{}", Missing::element(.0))]
     Element(String),
+    #[error("{video} can't be cut into {path}: {missing}")]
+    Plugin { video: String, path: PathBuf, missing: Missing },
+    #[error("{video} can't be copied: {reason}; leave --copy out")]
+    Uncopied { video: String, reason: String },
     #[error("{video} can't be cut into {path}: {reason}")]
     Failed { video: String, path: PathBuf, reason: String },
 }
 
-/// Cuts a file. `progress` is told how much of the output is there, ns.
+/// What a file that was written lacks of what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// A stream that can't be decoded or copied.
+    Stream(Missing),
+    /// Pictures: there are as many ns less than the plan has.
+    Pictures(u64),
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Stream(missing) => write!(f, "a stream of it is left out: {missing}"),
+            Self::Pictures(ns) => {
+                write!(f, "{:.1} s of what was to be kept has no pictures, or they can't be read", *ns as f64 / 1e9)
+            }
+        }
+    }
+}
+
+/// Cuts a file. `progress` is told how much of the output is there, ns. Tells what the output lacks.
 ///
 /// # Errors
 /// [`CutError`]; nothing is left of the output then, and what was there before stays.
-pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<(), CutError> {
+pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> {
     let container = Container::of(job.output)?;
     let uri = uri_of(job.video)?;
     let unwritable = |source| CutError::Output { path: job.output.into(), source };
     let file = Unfinished::new(job.output).map_err(unwritable)?;
-    let plan = job.plan.clone().counted_from(first_ns(job.video)?);
     container::prefer_encoder();
-    let (encoder, sink) = (make(if job.copy { container.muxer() } else { "encodebin" })?, make("fdsink")?);
+    let (encoder, sink) = (make(if job.copy.is_some() { container.muxer() } else { "encodebin" })?, make("fdsink")?);
     // Not by its name: it would come again after an interrupt has removed it.
     sink.set_property("fd", file.file().as_raw_fd());
     match encoder.downcast_ref::<gst::Bin>() {
         Some(bin) => drop(bin.connect_deep_element_added(|_, _, element| container::set_up(element))),
         None => container::set_up(&encoder),
     }
-    let pipeline = Running(gst::Pipeline::new());
-    let linked = pipeline.0.add_many([&encoder, &sink]).and_then(|()| encoder.link(&sink));
+    let mut pipeline = Running::new();
+    let linked = pipeline.pipeline.add_many([&encoder, &sink]).and_then(|()| encoder.link(&sink));
     linked.map_err(|e| CutError::Element(e.to_string()))?;
-    let making = Making { pipeline: pipeline.0.downgrade(), encoder, container, sound: job.sound };
-    if job.copy {
-        copy::build(making, &uri, &plan)?;
-        pipeline.run(progress).map_err(|stop| stop.of(job))?;
-    } else {
-        let written = tempfile::NamedTempFile::with_suffix(".json").map_err(CutError::Plan)?;
-        serde_json::to_writer(&written, &plan).map_err(|e| CutError::Plan(e.into()))?;
-        encode::build(making, &uri, written.path())?;
-        pipeline.run(progress).map_err(|stop| stop.of(job))?;
+    let shown = Shown::default();
+    let making = Making { pipeline: pipeline.pipeline.downgrade(), encoder, container, sound: job.sound, shown };
+    let shown = making.shown.clone();
+    let plan = match job.copy {
+        Some(grid) => {
+            copy::build(making, &uri, job.plan, grid)?;
+            None
+        }
+        None => {
+            let plan = job.plan.clone().counted_from(first_ns(job.video)?);
+            let written = tempfile::NamedTempFile::with_suffix(".json").map_err(CutError::Plan)?;
+            serde_json::to_writer(&written, &plan).map_err(|e| CutError::Plan(e.into()))?;
+            encode::build(making, &uri, written.path())?;
+            Some(written)
+        }
+    };
+    pipeline.run(progress).map_err(|stop| stop.of(job, &pipeline.missing))?;
+    let lost =
+        pipeline.missing.drain(..).filter(|missing| missing.is_of("video") || job.sound && missing.is_of("audio"));
+    let mut lacks: Vec<Lack> = lost.map(Lack::Stream).collect();
+    let short = job.plan.played_ns().saturating_sub(shown.ns());
+    if short > NOTED {
+        lacks.push(Lack::Pictures(short));
     }
-    drop(pipeline);
+    drop((pipeline, plan));
+    let hidden = job.copy.map_or(0, |grid| copy::hidden(grid, job.plan));
+    if hidden > 0 && container.has_edits() {
+        trim::hide_start(file.file(), hidden).map_err(unwritable)?;
+    }
     matroska::mend(file.file()).map_err(unwritable)?;
-    file.finish().map_err(unwritable)
+    file.finish().map_err(unwritable)?;
+    Ok(lacks)
 }
 
 fn make(factory: &str) -> Result<gst::Element, CutError> {
     gst::ElementFactory::make(factory).build().map_err(|_| CutError::Element(factory.into()))
+}
+
+/// How long the pictures of the output are, ns.
+#[derive(Clone, Default)]
+struct Shown(Arc<AtomicU64>);
+
+impl Shown {
+    fn ns(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Follows the pictures that pass a pad; they play from `start` on.
+    fn follow(&self, pad: &gst::Pad, start: gst::ClockTime) {
+        let end = self.0.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let times = info.buffer().and_then(|buffer| Some((buffer.pts()?, buffer.duration().unwrap_or_default())));
+            if let Some(shown) = times.and_then(|(pts, duration)| (pts + duration).checked_sub(start)) {
+                end.fetch_max(shown.nseconds(), Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
 }
 
 /// A pipeline whose end is there: what goes before it depends on the file's streams, which are known only when it plays.
@@ -106,6 +184,7 @@ struct Making {
     encoder: gst::Element,
     container: Container,
     sound: bool,
+    shown: Shown,
 }
 
 /// Why streams could not be linked, for people; `None`: there is no video among them.
@@ -172,17 +251,34 @@ fn caps_of(pad: &gst::Pad) -> gst::Caps {
     pad.current_caps().unwrap_or_else(|| pad.query_caps(None))
 }
 
+/// How its container says that the picture is to be turned; `None`: not at all.
+fn orientation(video: &gst::Pad) -> Option<String> {
+    let mut found = None;
+    video.sticky_events_foreach(|event| {
+        if let gst::EventView::Tag(tag) = event.view() {
+            let orientation = tag.tag().get::<gst::tags::ImageOrientation>();
+            found = orientation.map(|orientation| orientation.get().to_string()).or(found.take());
+        }
+        std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
+    });
+    found.filter(|orientation| orientation != "rotate-0")
+}
+
 fn request(element: &gst::Element, template: &str) -> Result<gst::Pad, Unlinked> {
     element.request_pad_simple(template).ok_or_else(|| Some(format!("{} gives no pad {template}", element.name())))
 }
 
 /// Stops when dropped.
-struct Running(gst::Pipeline);
+struct Running {
+    pipeline: gst::Pipeline,
+    /// What it has no plugin for.
+    missing: Vec<Missing>,
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
         // Going down can't fail in a way that matters to anybody.
-        let _ = self.0.set_state(gst::State::Null);
+        let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
 
@@ -191,26 +287,44 @@ enum Stop {
     NoVideo,
     Full,
     Unwritable(String),
+    Unreadable(String),
+    Stalled,
     Failed(String),
 }
 
 impl Running {
+    fn new() -> Self {
+        let pipeline = gst::Pipeline::new();
+        edit_list::play_to_the_end(&pipeline);
+        Self { pipeline, missing: Vec::new() }
+    }
+
     /// Plays to the end. `progress` is told the time, ns.
-    fn run(&self, mut progress: impl FnMut(u64)) -> Result<(), Stop> {
-        let bus = self.0.bus().ok_or_else(|| Stop::Failed("the pipeline has no bus".into()))?;
-        let started = self.0.set_state(gst::State::Playing).is_ok();
-        let ends = [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Application];
+    fn run(&mut self, mut progress: impl FnMut(u64)) -> Result<(), Stop> {
+        let bus = self.pipeline.bus().ok_or_else(|| Stop::Failed("the pipeline has no bus".into()))?;
+        let started = self.pipeline.set_state(gst::State::Playing).is_ok();
+        let kinds =
+            [gst::MessageType::Eos, gst::MessageType::Error, gst::MessageType::Application, gst::MessageType::Element];
+        let mut stall = Stall::new(stall::LIMIT);
         loop {
-            let Some(message) = bus.timed_pop_filtered(if started { TICK } else { gst::ClockTime::ZERO }, &ends) else {
+            let Some(message) = bus.timed_pop_filtered(if started { TICK } else { gst::ClockTime::ZERO }, &kinds)
+            else {
                 if !started {
                     return Err(Stop::Failed("the pipeline does not start".into()));
                 }
-                progress(self.0.query_position::<gst::ClockTime>().map_or(0, gst::ClockTime::nseconds));
+                if stall.is_over(&self.pipeline) {
+                    return Err(Stop::Stalled);
+                }
+                progress(self.pipeline.query_position::<gst::ClockTime>().map_or(0, gst::ClockTime::nseconds));
                 continue;
             };
             return match message.view() {
                 gst::MessageView::Eos(_) => Ok(()),
                 gst::MessageView::Error(error) => Err(Stop::by(error)),
+                gst::MessageView::Element(_) => {
+                    self.missing.extend(Missing::of_message(&message));
+                    continue;
+                }
                 _ => {
                     let reason = message.structure().and_then(|s| s.get::<Option<String>>("reason").ok()).flatten();
                     Err(reason.map_or(Stop::NoVideo, Stop::Failed))
@@ -231,18 +345,32 @@ impl Stop {
         if element.is_some_and(|factory| factory.name() == "fdsink") {
             return Self::Unwritable(reason.to_string());
         }
+        let unreadable = [
+            gst::StreamError::TypeNotFound,
+            gst::StreamError::WrongType,
+            gst::StreamError::Demux,
+            gst::StreamError::Decode,
+        ];
+        if unreadable.into_iter().any(|kind| reason.matches(kind)) {
+            return Self::Unreadable(reason.to_string());
+        }
         // What an element says for programmers tells more than its general sentence.
         let detail = error.debug().and_then(|debug| debug.lines().last().map(str::to_owned));
         Self::Failed(detail.map_or(reason.to_string(), |detail| format!("{reason} ({detail})")))
     }
 
-    fn of(self, job: &Job) -> CutError {
-        let path = job.output.to_owned();
-        match self {
-            Self::NoVideo => DecodeError::NoVideo { video: job.video.into() }.into(),
-            Self::Full => CutError::Full { path },
-            Self::Unwritable(reason) => CutError::Output { path, source: std::io::Error::other(reason) },
-            Self::Failed(reason) => CutError::Failed { video: job.video.into(), path, reason },
+    fn of(self, job: &Job, missing: &[Missing]) -> CutError {
+        let (video, path) = (job.video.to_owned(), job.output.to_owned());
+        match (self, missing.iter().find(|missing| missing.hides_pictures())) {
+            (Self::Full, _) => CutError::Full { path },
+            (Self::Unwritable(reason), _) => CutError::Output { path, source: std::io::Error::other(reason) },
+            (Self::Stalled, _) => DecodeError::Stalled { video }.into(),
+            (Self::NoVideo | Self::Unreadable(_) | Self::Failed(_), Some(missing)) => {
+                CutError::Plugin { video, path, missing: missing.clone() }
+            }
+            (Self::Unreadable(reason), None) => DecodeError::Broken { video, reason }.into(),
+            (Self::NoVideo, None) => DecodeError::NoVideo { video }.into(),
+            (Self::Failed(reason), None) => CutError::Failed { video, path, reason },
         }
     }
 }

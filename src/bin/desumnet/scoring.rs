@@ -96,8 +96,19 @@ pub struct Cached {
 }
 
 impl Cached {
-    /// The video's scores, from the cache where they are there.
+    /// The video's scores, from the cache where they are there. Says so if it has fewer pictures than it tells.
     pub fn scores(&self, video: &str) -> Result<VideoScores, Box<dyn Error>> {
+        let scores = self.cached_scores(video)?;
+        if scores.lack_ns().is_some() {
+            let [end, told] = [scores.duration_ns, scores.told_ns].map(|ns| ns as f64 / 1e9);
+            say(format_args!(
+                "{video}: its pictures end at {end:.1} s, though it tells of {told:.1} s: the rest has none, or can't be read"
+            );
+        }
+        Ok(scores)
+    }
+
+    fn cached_scores(&self, video: &str) -> Result<VideoScores, Box<dyn Error>> {
         let options = self.scoring.options()?;
         // What can't be read through for a key is scored all the same, or says why it can't be.
         let file = local_path(video).filter(|path| !self.no_cache && path.is_file());

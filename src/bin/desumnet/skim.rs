@@ -72,13 +72,13 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    let choose = |scores: &VideoScores| args.plan(scores);
+    let choose = |scores: &VideoScores, grid: Option<&Grid>| args.plan(scores, grid);
     let how = How { sound: !args.no_sound, copy: args.copy };
     args.output.of_each("skim", &args.inputs, &args.scoring, how, choose, &args.report)
 }
 
 impl Args {
-    fn plan(&self, scores: &VideoScores) -> Result<Plan, Box<dyn Error>> {
+    fn plan(&self, scores: &VideoScores, grid: Option<&Grid>) -> Result<Plan, Box<dyn Error>> {
         let asked = match (self.length, self.ratio) {
             (Some(length), _) => ns(length),
             (None, ratio) => (scores.duration_ns as f64 * ratio.unwrap_or(1.0)) as u64,
@@ -88,8 +88,7 @@ impl Args {
             say(format_args!("{} is no longer than that: all of it is taken", scores.video));
         }
         let room = if whole { asked } else { room(asked, scores) };
-        let grid = self.copy.then(|| Grid::of(&scores.video)).transpose()?;
-        let shots = match &grid {
+        let shots = match grid {
             Some(grid) => score_shots(&grid.fit(&scores.shots), &scores.scored()),
             None => scores.shots.clone(),
         };
@@ -108,7 +107,8 @@ impl Args {
             Some(grid) if !grid.holds(&plan) => Err("no shot between key frames is short enough for that length: \
                 give a longer one, or leave --copy out"
                 .into()),
-            _ => Ok(plan),
+            Some(grid) => Ok(grid.close(&plan, asked.min(scores.duration_ns))?),
+            None => Ok(plan),
         }
     }
 }

@@ -49,6 +49,8 @@ struct Summarised {
     plan: Plan,
     /// None where a plan was given.
     scores: Option<VideoScores>,
+    /// Where it can be cut, if it is copied.
+    grid: Option<Grid>,
 }
 
 impl Output {
@@ -60,7 +62,7 @@ impl Output {
         inputs: &Inputs,
         scoring: &Cached,
         how: How,
-        choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
+        choose: impl Fn(&VideoScores, Option<&Grid>) -> Result<Plan, Box<dyn Error>>,
         reports: &[Kind],
     ) -> Result<(), Box<dyn Error>> {
         let (videos, several) = inputs.videos()?;
@@ -94,9 +96,12 @@ impl Output {
             bar.set_prefix("cutting");
             bar.set_length(made.plan.played_ns() / MS);
             let (output, plan) = (made.output.as_path(), &made.plan);
-            let job = Job { video: &video.name, plan, output, sound: how.sound, copy: how.copy };
-            cut(&job, |position| bar.set_position(position / MS))?;
+            let job = Job { video: &video.name, plan, output, sound: how.sound, copy: made.grid.as_ref() };
+            let lacks = cut(&job, |position| bar.set_position(position / MS))?;
             bar.finish_and_clear();
+            for lack in lacks {
+                say(format_args!("{}: {lack}", video.name));
+            }
             if let Some(scores) = &made.scores {
                 let reports = Reports { kinds: reports, scores, plan: Some(plan), skim: Some(output) };
                 failed.extend(reports.write(&output.with_extension("")));
@@ -112,21 +117,22 @@ impl Output {
         output: PathBuf,
         scoring: &Cached,
         how: How,
-        choose: impl Fn(&VideoScores) -> Result<Plan, Box<dyn Error>>,
+        choose: impl Fn(&VideoScores, Option<&Grid>) -> Result<Plan, Box<dyn Error>>,
     ) -> Result<Summarised, Box<dyn Error>> {
-        let (plan, scores) = match &self.plan {
-            Some(path) if how.copy => (Grid::of(video)?.fit_plan(&Plan::read(path)?)?, None),
-            Some(path) => (Plan::read(path)?, None),
-            None => {
+        let grid = how.copy.then(|| Grid::of(video)).transpose()?;
+        let (plan, scores) = match (&self.plan, &grid) {
+            (Some(path), Some(grid)) => (grid.close(&grid.fit_plan(&Plan::read(path)?)?, u64::MAX)?, None),
+            (Some(path), None) => (Plan::read(path)?, None),
+            (None, grid) => {
                 let scores = scoring.scores(video)?;
-                let plan = choose(&scores).map_err(|e| format!("{video}: {e}"))?;
+                let plan = choose(&scores, grid.as_ref()).map_err(|e| format!("{video}: {e}"))?;
                 (plan.counted_from(scores.first_ns), Some(scores))
             }
         };
         if how.copy && plan.parts().iter().any(|part| part.speed != 1.0) {
             return Err("what is copied can't play faster: leave --copy out, or the plan's speeds".into());
         }
-        Ok(Summarised { output, plan, scores })
+        Ok(Summarised { output, plan, scores, grid })
     }
 }
 

@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         &args.inputs,
         &args.scoring,
         How { sound: args.audio == Audio::Scale, copy: false },
-        |scores| args.plan(scores),
+        |scores, _| args.plan(scores),
         &[],
     )
 }

@@ -1,0 +1,57 @@
+//! Tells when a pipeline stands still, so that nobody waits for it for ever.
+
+use std::time::{Duration, Instant};
+
+use gst::prelude::*;
+
+/// How long nothing may happen.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Watches how far a pipeline is while somebody waits for it.
+#[derive(Debug)]
+pub struct Stall {
+    limit: Duration,
+    at: Option<u64>,
+    since: Instant,
+}
+
+impl Stall {
+    pub fn new(limit: Duration) -> Self {
+        Self { limit, at: None, since: Instant::now() }
+    }
+
+    /// Whether the pipeline has neither read nor played anything for the limit.
+    pub fn is_over(&mut self, pipeline: &gst::Pipeline) -> bool {
+        self.note(position(pipeline), Instant::now())
+    }
+
+    fn note(&mut self, at: u64, now: Instant) -> bool {
+        if self.at.replace(at) != Some(at) {
+            self.since = now;
+        }
+        now.duration_since(self.since) >= self.limit
+    }
+}
+
+/// A number that changes when the pipeline reads or plays anything.
+fn position(pipeline: &gst::Pipeline) -> u64 {
+    let played = pipeline.query_position::<gst::ClockTime>().map_or(0, gst::ClockTime::nseconds);
+    let read = |element: gst::Element| element.query_position::<gst::format::Bytes>().map_or(0, |bytes| *bytes);
+    let sources = pipeline.iterate_recurse().into_iter().flatten();
+    let sources = sources.filter(|e| e.element_flags().contains(gst::ElementFlags::SOURCE) && !e.is::<gst::Bin>());
+    sources.map(read).fold(played, u64::wrapping_add)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_does_not_move_for_the_limit_stands_still() {
+        let start = Instant::now();
+        let mut stall = Stall::new(Duration::from_secs(60));
+        let mut note = |at, second| stall.note(at, start + Duration::from_secs(second));
+        let seen = [(0, 0), (0, 59), (7, 61), (7, 120), (7, 121)].map(|(at, second)| note(at, second));
+        assert_eq!(seen, [false, false, false, false, true]);
+    }
+}
