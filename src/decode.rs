@@ -16,6 +16,7 @@ use crate::{
     frame_rate::FrameRate,
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::Track,
+    summary::times::Times,
 };
 
 /// Why a video can't be read.
@@ -46,13 +47,14 @@ pub struct Picture {
 }
 
 impl Picture {
-    fn of(sample: gst::Sample) -> Self {
+    fn of(sample: gst::Sample, times: &mut Times) -> Self {
         let (buffer, segment) = (sample.buffer(), sample.segment());
         let pts = buffer.and_then(|b| b.pts()).map(|pts| {
             let segment = segment.and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
             segment.and_then(|segment| segment.to_stream_time(pts)).unwrap_or(pts).nseconds()
         });
         let duration = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds);
+        let pts = times.next(pts, duration).map(|moment| moment.time);
         Self { pts, duration, sample }
     }
 
@@ -81,6 +83,7 @@ pub struct Decoder {
     sink: gst_app::AppSink,
     geometry: Geometry,
     scaler: Option<(gst::Caps, Scaler)>,
+    times: Times,
     sound: Arc<AtomicBool>,
 }
 
@@ -150,7 +153,15 @@ impl Decoder {
                 let _ = pipeline.post_message(gst::message::Application::builder(structure).src(source).build());
             }
         });
-        let decoder = Self { video: video.into(), pipeline, sink, geometry: Geometry::PAPER, scaler: None, sound };
+        let decoder = Self {
+            video: video.into(),
+            pipeline,
+            sink,
+            geometry: Geometry::PAPER,
+            scaler: None,
+            times: Times::default(),
+            sound,
+        };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
             return Err(decoder.failure().unwrap_or_else(|| broken("it does not start to play".into())));
         }
@@ -174,7 +185,7 @@ impl Decoder {
     pub fn next_picture(&mut self) -> Result<Option<Picture>, DecodeError> {
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                return Ok(Some(Picture::of(sample)));
+                return Ok(Some(Picture::of(sample, &mut self.times)));
             }
             if let Some(error) = self.failure() {
                 return Err(error);
@@ -280,6 +291,7 @@ impl Segments {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
         let found = self.decoder.pipeline.seek_simple(flags, gst::ClockTime::from_nseconds(time)).is_ok();
         self.waiting = None;
+        self.decoder.times = Times::default();
         self.segmenter.reset();
         found
     }
