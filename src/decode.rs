@@ -18,8 +18,9 @@ use crate::{
     missing::Missing,
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::Track,
-    timecode::{Number, Start, quicktime},
     stall::{self, Stall},
+    summary::times::Times,
+    timecode::{Number, Start, quicktime},
 };
 
 /// Why a video can't be read.
@@ -59,13 +60,14 @@ pub struct Picture {
 }
 
 impl Picture {
-    fn of(sample: gst::Sample) -> Self {
+    fn of(sample: gst::Sample, times: &mut Times) -> Self {
         let (buffer, segment) = (sample.buffer(), sample.segment());
         let pts = buffer.and_then(|b| b.pts()).map(|pts| {
             let segment = segment.and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
             segment.and_then(|segment| segment.to_stream_time(pts)).unwrap_or(pts).nseconds()
         });
         let duration = buffer.and_then(|b| b.duration()).map(gst::ClockTime::nseconds);
+        let pts = times.next(pts, duration).map(|moment| moment.time);
         Self { pts, duration, sample }
     }
 
@@ -94,6 +96,7 @@ pub struct Decoder {
     sink: gst_app::AppSink,
     geometry: Geometry,
     scaler: Option<(gst::Caps, Scaler)>,
+    times: Times,
     sound: Arc<AtomicBool>,
     /// Time of the first picture as the container counts, ns.
     first_ns: Option<u64>,
@@ -193,6 +196,7 @@ impl Decoder {
             sink,
             geometry: Geometry::PAPER,
             scaler: None,
+            times: Times::default(),
             sound,
             first_ns: None,
             timecode: None,
@@ -255,7 +259,7 @@ impl Decoder {
         let mut stall = Stall::new(stall::LIMIT);
         loop {
             if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                let mut picture = Picture::of(sample);
+                let mut picture = Picture::of(sample, &mut self.times);
                 if self.first_ns.is_none() {
                     self.first_ns = Some(picture.pts.unwrap_or(0));
                     self.timecode = self.timecode_of(&picture);
@@ -408,6 +412,7 @@ impl Segments {
         let time = gst::ClockTime::from_nseconds(self.decoder.first_ns().saturating_add(time));
         let found = self.decoder.pipeline.seek_simple(flags, time).is_ok();
         self.waiting = None;
+        self.decoder.times = Times::default();
         self.segmenter.reset();
         found
     }

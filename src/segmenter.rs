@@ -4,7 +4,10 @@
 
 use std::collections::VecDeque;
 
-use crate::clip::{Clip, FRAMES, Frame, Geometry};
+use crate::{
+    clip::{Clip, FRAMES, Frame, Geometry},
+    summary::times::lasts,
+};
 
 /// Rate that [`Stride::Auto`] aims for: the middle of 25 and 30 sampled frames a second.
 const AUTO_RATE: f64 = 27.5;
@@ -206,7 +209,7 @@ impl Segmenter {
         let stride = self.decided.unwrap_or(1);
         let index = self.next_index;
         self.next_index += 1;
-        let end_of_last = open.last_duration.filter(|&d| d > 0).unwrap_or(spacing);
+        let end_of_last = lasts(open.last_duration, spacing);
         let duration = match (open.start, open.last_pts) {
             (Some(start), Some(last)) => last.saturating_sub(start) + end_of_last,
             _ => u64::from(open.frames) * end_of_last,

@@ -23,7 +23,11 @@ fn share(scores: &VideoScores, settings: Settings) -> Option<f64> {
     let mut online = Online::new(settings);
     let mut decisions = Vec::new();
     for s in &scores.segments {
-        decisions.extend(online.push(Segment { start: s.start_ns, duration: s.duration_ns, score: s.score.into() }));
+        decisions.extend(online.push(Segment {
+            start: s.start_ns,
+            duration: s.duration_ns,
+            score: Some(s.score.into()),
+        }));
     }
     decisions.extend(online.finish());
     let kept: Vec<usize> = (0..decisions.len()).filter(|&i| decisions[i].keep).collect();

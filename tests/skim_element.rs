@@ -261,7 +261,8 @@ fn frames_without_a_time_pass_in_their_place() {
     assert!(harness.try_pull().is_none());
     harness.push_event(gst::event::Eos::new());
     assert_eq!(number(&harness.pull().unwrap()), 0);
-    assert_eq!((harness.try_pull().map(|out| (number(&out), out.pts()))), Some((99, None)));
+    // It follows the one before.
+    assert_eq!((harness.try_pull().map(|out| (number(&out), out.pts()))), Some((99, Some(FRAME))));
 }
 
 #[test]
@@ -319,6 +320,7 @@ fn events_keep_their_place_among_the_frames_that_wait() {
 #[test]
 fn new_segments_of_the_input_do_not_move_the_output() {
     let mut harness = harness("ratio=1 look-ahead=0");
+    let seen = record(&harness);
     let importance = [0.5; 4];
     for number in 0..64 {
         // From frame 32 on, timestamps are an hour later, and the segment says so.
@@ -335,6 +337,114 @@ fn new_segments_of_the_input_do_not_move_the_output() {
         harness.push(buffer).unwrap();
     }
     assert_eq!(in_a_row(&pull(&mut harness)), (0..64).collect::<Vec<_>>());
+    // An encoder would end what it is at with each further one.
+    assert_eq!(seen.try_iter().filter(|item| item == "segment").count(), 0);
+}
+
+/// Frames of segments that all matter alike, with an outage of 600 s before each of these.
+fn with_outages(segments: u64, before: &'static [u64]) -> impl Iterator<Item = gst::Buffer> {
+    (0..segments * SEGMENT).map(move |number| {
+        let outages = before.iter().filter(|&&segment| segment <= number / SEGMENT).count() as u64;
+        let mut buffer = frame(number, &[0.5; 20], Flags::empty());
+        buffer.get_mut().unwrap().set_pts(FRAME * number + ClockTime::from_seconds(600 * outages));
+        buffer
+    })
+}
+
+#[test]
+fn an_outage_is_no_hole_in_a_skim_or_a_time_lapse() {
+    let out = run(&mut harness("ratio=1"), with_outages(6, &[2, 4]));
+    assert_eq!(in_a_row(&out), (0..96).collect::<Vec<_>>());
+    let out = run(&mut harness("mode=timelapse speed=8"), with_outages(6, &[2, 4]));
+    assert_eq!(in_a_row(&out), (0..12).map(|i| i * 8).collect::<Vec<_>>());
+    // A pause of 10 s is played through, and a longer one is not.
+    for (pause, second) in [(10_000, 11_280), (10_001, 1_280)] {
+        let mut harness = harness("ratio=1 look-ahead=0");
+        let late = frames(&[0.5; 4]).enumerate().map(|(i, mut buffer)| {
+            let pts = FRAME * i as u64 + ClockTime::from_mseconds(if i < 32 { 0 } else { pause });
+            buffer.get_mut().unwrap().set_pts(pts);
+            buffer
+        });
+        let out = run(&mut harness, late);
+        assert_eq!((out[31].1.mseconds(), out[32].1.mseconds()), (1_240, second), "{pause}");
+    }
+}
+
+#[test]
+fn a_short_gap_decides_nothing_and_a_long_one_does() {
+    let mut harness = harness("ratio=1 look-ahead=1280000000");
+    let seen = record(&harness);
+    let gap = |start, ms| gst::event::Gap::builder(start).duration(ClockTime::from_mseconds(ms)).build();
+    let late = |number: u64, importance: &[f64], ms| {
+        let mut buffer = frame(number, importance, Flags::empty());
+        buffer.get_mut().unwrap().set_pts(FRAME * number + ClockTime::from_mseconds(ms));
+        buffer
+    };
+    let importance = [0.5; 4];
+    for number in 0..16 {
+        harness.push(late(number, &importance, 0)).unwrap();
+    }
+    harness.push_event(gap(FRAME * 16, 20));
+    for number in 16..32 {
+        harness.push(late(number, &importance, 20)).unwrap();
+    }
+    assert_eq!(pull(&mut harness), []);
+    harness.push_event(gap(FRAME * 32 + ClockTime::from_mseconds(20), 10_001));
+    let out = pull(&mut harness);
+    assert_eq!((out.len(), out[16].1.mseconds()), (32, 660));
+    let rest = run(&mut harness, (32..64).map(|number| late(number, &importance, 10_021)));
+    assert_eq!((rest[0].1.mseconds(), rest[31].1.mseconds()), (1_300, 2_540));
+    let gaps: Vec<String> = seen.try_iter().filter(|item| item.starts_with("gap")).collect();
+    assert_eq!(gaps, ["gap 640"]);
+}
+
+#[test]
+fn frames_with_the_time_of_the_one_before_follow_it() {
+    let mut harness = harness("ratio=1");
+    let stuck = (0..5).map(|number| {
+        let mut buffer = bare(number);
+        buffer.get_mut().unwrap().set_pts(if number == 0 { None } else { Some(FRAME) });
+        buffer
+    });
+    let out = run(&mut harness, stuck.skip(1));
+    assert_eq!(
+        out.iter().map(|(number, pts)| (*number, pts.mseconds())).collect::<Vec<_>>(),
+        [(1, 40), (2, 80), (3, 120), (4, 160)]
+    );
+}
+
+#[test]
+fn the_frame_that_begins_a_part_after_a_long_one_is_played() {
+    // A slide stays for 10 s; the next one begins a part, and stays for 4 s.
+    let plan = plan(&[(0, 120, 1.0), (10_080, 4_080, 1.0)]);
+    let times = [0, 40, 80, 10_080, 14_080, 14_120];
+    let slides = times.iter().enumerate().map(|(i, &ms)| {
+        let mut buffer = bare(i as u64);
+        buffer.get_mut().unwrap().set_pts(ClockTime::from_mseconds(ms));
+        buffer
+    });
+    let out = run(&mut harness(&plan.properties()), slides);
+    let times: Vec<_> = out.iter().map(|(number, pts)| (*number, pts.mseconds())).collect();
+    assert_eq!(times, [(0, 0), (1, 40), (2, 80), (3, 120), (4, 4_120), (5, 4_160)]);
+}
+
+#[test]
+fn the_latency_falls_again_when_segments_get_shorter() {
+    let mut harness = harness("mode=skim look-ahead=2000000000");
+    harness.set_live(true);
+    let mut push = |segment: u64, ms| {
+        let mut buffer = bare(segment * 100);
+        let mut meta = ImportanceMeta::of(&frame(0, &[0.5], Flags::empty())).unwrap();
+        (meta.segment, meta.segment_duration) = (segment, ClockTime::from_mseconds(ms));
+        meta.add(buffer.get_mut().unwrap()).unwrap();
+        harness.push(buffer).unwrap();
+        harness.query_latency().unwrap().mseconds()
+    };
+    assert_eq!(push(0, 3_000), 5_000);
+    // A little shorter is the same, and so is one longer among the latest 64.
+    assert_eq!((1..=70).map(|segment| push(segment, 2_500)).max(), Some(5_000));
+    assert_eq!((71..=133).map(|segment| push(segment, 1_000)).min(), Some(5_000));
+    assert_eq!(push(134, 1_000), 3_000);
 }
 
 #[test]

@@ -52,3 +52,51 @@ fn a_skim_of_a_file_keeps_its_packets() {
     let sound = probe(&path("out.mp4"), "a").len() as f64 * 1_024.0 / 48_000.0;
     assert!((sound - 2.5).abs() < 0.05, "{sound}");
 }
+
+/// Every picture that ffmpeg decodes, by what it looks like, in the order in which it plays.
+fn pictures(path: &std::path::Path) -> Vec<String> {
+    let run = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "quiet", "-i"])
+        .arg(path)
+        .args(["-fps_mode", "passthrough", "-f", "framemd5", "-"])
+        .output()
+        .unwrap();
+    let lines = String::from_utf8(run.stdout).unwrap();
+    let hash = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().to_string();
+    lines.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
+}
+
+#[test]
+fn open_groups_are_cut_without_a_picture_that_is_broken_or_out_of_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    // A key frame every second, which pictures before it refer to.
+    let encoded = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=8", "-c:v", "libx265"])
+        .args(["-x265-params", "log-level=none:open-gop=1:keyint=25:min-keyint=25:scenecut=0:bframes=3"])
+        .args(["-pix_fmt", "yuv420p", "-tag:v", "hvc1"])
+        .arg(path("in.mp4"))
+        .status();
+    assert!(encoded.unwrap().success());
+    let plan = r#"{ "format": "desumnet-plan", "version": 1, "parts": [
+        { "start_ns": 0, "duration_ns": 600000000, "score": 1.0 },
+        { "start_ns": 2000000000, "duration_ns": 2000000000, "score": 1.0 },
+        { "start_ns": 6000000000, "duration_ns": 2000000000, "score": 1.0 } ] }"#;
+    std::fs::write(path("plan.json"), plan).unwrap();
+    let [input, plan, output] = ["in.mp4", "plan.json", "out.mp4"].map(|name| path(name).display().to_string());
+    run(&format!(
+        "filesrc location={input} ! qtdemux ! h265parse ! tee name=t \
+         t. ! queue ! avdec_h265 ! desumskim name=s plan={plan} \
+         t. ! queue ! s.sink_0 s.src_0 ! h265parse ! queue ! mp4mux ! filesink location={output}"
+    ));
+    let all = pictures(&path("in.mp4"));
+    assert_eq!(all.len(), 200);
+    let numbers: Vec<Option<usize>> =
+        pictures(&path("out.mp4")).iter().map(|kept| all.iter().position(|picture| picture == kept)).collect();
+    assert!(numbers.iter().all(Option::is_some), "{numbers:?}");
+    assert!(numbers.windows(2).all(|w| w[0] < w[1]), "{numbers:?}");
+    // All of the second and third part, but for the up to three that are decoded after the next key frame at the end of one.
+    let of = |from: usize, until: usize| numbers.iter().flatten().filter(|n| (from..until).contains(*n)).count();
+    assert!(of(50, 100) >= 47 && of(150, 200) == 50 && of(0, 15) >= 12, "{numbers:?}");
+    assert_eq!(of(15, 50) + of(100, 150), 0, "{numbers:?}");
+}

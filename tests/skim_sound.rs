@@ -29,6 +29,8 @@ enum Out {
 struct Seen {
     out: Mutex<Vec<Out>>,
     changed: Condvar,
+    /// How often a key frame was asked for.
+    asked: Mutex<usize>,
 }
 
 /// Two pads of the test's around a pair of the element's.
@@ -46,7 +48,14 @@ impl Stream {
             seen.changed.notify_all();
         };
         let (buffers, events) = (seen.clone(), seen.clone());
-        let input = gst::Pad::builder(gst::PadDirection::Src).build();
+        let asked = seen.clone();
+        let input = gst::Pad::builder(gst::PadDirection::Src)
+            .event_function(move |pad, parent, event| {
+                let asks = gst_video::UpstreamForceKeyUnitEvent::parse(&event).is_ok();
+                *asked.asked.lock().unwrap() += usize::from(asks);
+                gst::Pad::event_default(pad, parent, event)
+            })
+            .build();
         let any = gst::Caps::new_any();
         let any = gst::PadTemplate::new("any", gst::PadDirection::Sink, gst::PadPresence::Always, &any).unwrap();
         let output = gst::Pad::builder_from_template(&any)
@@ -135,9 +144,19 @@ impl Rig {
     }
 
     fn around(parts: &[(u64, u64, f64)], caps: &[&str], properties: &[(&str, &str)]) -> Self {
-        common::init();
         let (path, folder) = write(parts);
-        let element = gst::ElementFactory::make("desumskim").property("plan", path.to_str().unwrap()).build().unwrap();
+        let plan = ("plan", path.to_str().unwrap());
+        Self::of(caps, &[properties, &[plan]].concat(), folder)
+    }
+
+    /// By the scores. Frames without one are kept.
+    fn live(caps: &[&str], properties: &[(&str, &str)]) -> Self {
+        Self::of(caps, properties, tempfile::tempdir().unwrap())
+    }
+
+    fn of(caps: &[&str], properties: &[(&str, &str)], folder: tempfile::TempDir) -> Self {
+        common::init();
+        let element = gst::ElementFactory::make("desumskim").build().unwrap();
         for (name, value) in properties {
             element.set_property_from_str(name, value);
         }
@@ -630,6 +649,70 @@ fn a_stream_far_ahead_of_the_video_waits_for_it() {
     assert_eq!(samples(&stream.finished()).len(), 11 * RATE as usize);
 }
 
+/// A demuxer's thread may be the one that brings the video, too.
+#[test]
+fn a_stream_goes_on_where_the_video_waits_for_it() {
+    let rig = Rig::new(&ms(&[(0, 900_000, 1.0)]), &[MONO]);
+    for second in 0..300 {
+        rig.others[0].push(sound(second * RATE..(second + 1) * RATE, |_| 1)).unwrap();
+    }
+    rig.frames(0..FPS);
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()).len(), RATE as usize);
+}
+
+#[test]
+fn an_outage_is_no_silence() {
+    let rig = Rig::live(&[MONO], &[("ratio", "1")]);
+    let outage = 600 * FPS;
+    rig.frames(0..25);
+    rig.others[0].push(sound(0..RATE, |_| 10_000)).unwrap();
+    rig.others[0].push(sound(601 * RATE..602 * RATE, |_| 20_000)).unwrap();
+    rig.frames(25 + outage..50 + outage);
+    rig.video.eos();
+    let out = samples(&rig.others[0].finished());
+    assert_eq!(out.len(), 2 * RATE as usize);
+    let second = RATE as usize;
+    assert!(out[..second - FADE].iter().all(|&sample| sample == 10_000));
+    assert!(out[second + FADE..].iter().all(|&sample| sample == 20_000));
+    let times: Vec<u64> = rig
+        .video
+        .finished()
+        .iter()
+        .filter_map(|item| match item {
+            Out::Buffer(buffer) => buffer.pts().map(ClockTime::mseconds),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(times, (0..50).map(|i| i * FRAME).collect::<Vec<_>>());
+}
+
+#[test]
+fn new_segments_of_the_input_do_not_move_the_sound_or_reach_the_encoder() {
+    let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
+    let segments = Arc::new(Mutex::new(0));
+    let count = segments.clone();
+    rig.others[0].output.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
+        *count.lock().unwrap() += usize::from(probe.event().is_some_and(|e| e.type_() == gst::EventType::Segment));
+        gst::PadProbeReturn::Ok
+    });
+    rig.others[0].push(sound(0..4_000, numbered)).unwrap();
+    // An edit list: from half a second on, timestamps are an hour later.
+    let hour = ClockTime::from_seconds(3_600);
+    let mut segment = gst::FormattedSegment::<ClockTime>::new();
+    segment.set_start(hour);
+    segment.set_base(ClockTime::from_mseconds(500));
+    rig.others[0].event(gst::event::Segment::new(&segment));
+    let mut later = sound(4_000..8_000, numbered);
+    later.get_mut().unwrap().set_pts(hour);
+    rig.others[0].push(later).unwrap();
+    rig.frames(0..25);
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()), (0..8_000).map(numbered).collect::<Vec<_>>());
+    // Of those that came since.
+    assert_eq!(*segments.lock().unwrap(), 0);
+}
+
 #[test]
 fn stopping_releases_whoever_waits() {
     let rig = Rig::new(&ms(&[(0, 90_000, 1.0)]), &[MONO]);
@@ -820,17 +903,84 @@ fn encoded_video_in_place_keeps_its_times() {
 }
 
 #[test]
-fn encoded_video_waits_for_its_group_to_be_decided() {
+fn of_encoded_video_what_may_be_left_out_waits_for_the_rest_of_its_group() {
     let rig = Rig::new(&ms(&[(100, 100, 1.0), (300, 50, 1.0)]), &[H264]);
     for n in 0..11 {
         rig.others[0].push(encoded(n)).unwrap();
     }
-    rig.frames(0..9);
-    // 300 to 350 ms are in it, too: nothing between them may be left out.
-    assert!(rig.others[0].when(|_| true).is_empty());
-    rig.frames(9..10);
-    let out = packets(&rig.others[0], &rig.others[0].when(|out| out.len() == 9));
-    assert_eq!(out.iter().map(|&(number, ..)| number).collect::<Vec<_>>(), [0, 2, 1, 4, 3, 6, 5, 8, 7]);
+    rig.frames(0..6);
+    let numbers = |out: &[Out]| packets(&rig.others[0], out).iter().map(|&(number, ..)| number).collect::<Vec<_>>();
+    // What comes after 200 ms may be wanted, or not.
+    assert_eq!(numbers(&rig.others[0].when(|out| out.len() == 5)), [0, 2, 1, 4, 3]);
+    rig.frames(6..10);
+    // 300 to 350 ms are in the group, too: nothing between them may be left out.
+    assert_eq!(numbers(&rig.others[0].when(|out| out.len() == 9)), [0, 2, 1, 4, 3, 6, 5, 8, 7]);
+}
+
+/// As [`encoded`], but the last two of each group are decoded after the key frame that comes after them: open groups.
+fn open_group(n: u64) -> gst::Buffer {
+    let (group, place) = (n / GROUP, n % GROUP);
+    let number = match place {
+        1 | 2 => (group * GROUP + place).checked_sub(3),
+        3.. => Some(group * GROUP + place - 2),
+        0 => Some(group * GROUP),
+    };
+    let mut buffer = frame(number.unwrap_or(0), FRAME * 1_000_000);
+    let fields = buffer.get_mut().unwrap();
+    fields.set_dts(ClockTime::from_mseconds(n.saturating_sub(2) * FRAME));
+    if place > 0 {
+        fields.set_flags(gst::BufferFlags::DELTA_UNIT);
+    }
+    buffer
+}
+
+#[test]
+fn pictures_that_refer_to_a_group_that_is_cut_out_are_cut_out_too() {
+    // The second part ends with its group; the first one in the middle, and the third goes on over two groups.
+    let rig = Rig::new(&ms(&[(0, 200, 1.0), (800, 400, 1.0), (1_600, 800, 1.0)]), &[H264]);
+    for n in (0..70).filter(|&n| n != 1 && n != 2) {
+        rig.others[0].push(open_group(n)).unwrap();
+    }
+    rig.others[0].eos();
+    rig.frames(0..70);
+    rig.video.eos();
+    let out = packets(&rig.others[0], &rig.others[0].finished());
+    let kept = |from: u64, numbers: &[u64], at: u64| {
+        numbers.iter().map(|n| (*n as u8, (n - from) * FRAME + at)).collect::<Vec<_>>()
+    };
+    let expected = [
+        kept(0, &[0, 1, 2, 3, 4], 0),
+        kept(20, &[20, 21, 22, 23, 24, 25, 26, 27], 200),
+        kept(40, &[40, 41, 42, 43, 44, 45, 46, 47, 50, 48, 49, 51, 52, 53, 54, 55, 56, 57], 600),
+    ];
+    assert_eq!(out.iter().map(|&(n, pts, ..)| (n, pts)).collect::<Vec<_>>(), expected.concat());
+}
+
+#[test]
+fn key_frames_that_do_not_come_are_asked_for_and_nothing_wanted_is_lost() {
+    let rig = Rig::new(&ms(&[(1_000, 1_000, 1.0), (70_000, 1_000, 1.0)]), &[H264]);
+    let stream = &rig.others[0];
+    for n in 0..80 {
+        let mut packet = frame(n, 1_000_000_000);
+        packet.get_mut().unwrap().set_dts(ClockTime::from_seconds(n));
+        if n > 0 {
+            packet.get_mut().unwrap().set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+        stream.push(packet).unwrap();
+        rig.video.push(frame(n, 1_000_000_000)).unwrap();
+        if n == 60 {
+            // The first two seconds are wanted, whatever comes.
+            assert_eq!(packets(stream, &stream.when(|out| out.len() >= 2)).len(), 2);
+        }
+    }
+    assert_eq!(*stream.seen.asked.lock().unwrap(), 8);
+    let warning = rig.bus.pop_filtered(&[gst::MessageType::Warning]).unwrap();
+    assert!(format!("{warning:?}").contains("sink_0: no key frame has come for 60 s"), "{warning:?}");
+    assert!(rig.bus.pop_filtered(&[gst::MessageType::Warning]).is_none());
+    rig.video.eos();
+    stream.eos();
+    let numbers: Vec<u8> = packets(stream, &stream.finished()).iter().map(|&(number, ..)| number).collect();
+    assert_eq!(numbers, (0..71).collect::<Vec<_>>());
 }
 
 #[test]

@@ -1,48 +1,58 @@
 //! Which frames of a kept piece play, and when.
 
-use super::timeline::Piece;
-
-/// Time between frames that is assumed before any is known, ns.
-const USUAL_SPACING: u64 = 40_000_000;
+use super::{
+    timeline::Piece,
+    times::{Moment, Spacing, USUAL_SPACING},
+};
 
 /// When a frame plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slot {
     /// Output time, ns.
     pub time: u64,
-    /// ns; `None`: as long as it did.
-    pub duration: Option<u64>,
+    /// ns
+    pub duration: u64,
 }
 
 /// Places frames: those of a piece at normal speed where they belong; of a faster one, so many as come at the input's rate.
 ///
 /// A frame of a faster piece is never further from its own place than half the time between the frames there, so that
-/// nothing adds up over many pieces. At a cut, a frame that would come less than half a frame after the last one is left out.
+/// nothing adds up over many pieces. At a cut, a frame that would come less than half a frame after the last one comes half a frame after it,
+/// unless its piece is over by then.
 #[derive(Debug, Default)]
 pub struct Frames {
-    /// Input time of the last frame, kept or not, and the time from the one before it.
+    /// Input time of the last frame, kept or not.
     last: Option<u64>,
-    spacing: Option<u64>,
+    spacing: Spacing,
     /// Output position of the last frame that plays, and where its piece begins in the input.
     played: Option<(f64, u64)>,
 }
 
 impl Frames {
-    /// A frame at this time goes by, kept or not; it may have a `duration`, ns.
-    pub fn pass(&mut self, time: u64, duration: Option<u64>) {
-        let since = self.last.and_then(|last| time.checked_sub(last)).filter(|&since| since > 0);
-        self.spacing = since.or(self.spacing).or(duration);
-        self.last = Some(time);
+    /// A frame goes by, kept or not.
+    pub fn pass(&mut self, frame: Moment) {
+        let step = match self.last {
+            None => Some(frame.lasts),
+            Some(last) => frame.time.checked_sub(last).filter(|&since| since > 0),
+        };
+        if let Some(step) = step {
+            self.spacing.add(step);
+        }
+        self.last = Some(frame.time);
     }
 
-    /// Where the frame at `time`, which has just passed, plays in its piece; `None` if it doesn't.
-    pub fn place(&mut self, piece: &Piece, time: u64) -> Option<Slot> {
-        let spacing = self.spacing.unwrap_or(USUAL_SPACING) as f64;
-        let own = piece.output(time).max(piece.to);
+    /// Where the frame that has just passed plays in its piece; `None` if it doesn't.
+    pub fn place(&mut self, piece: &Piece, frame: Moment) -> Option<Slot> {
+        let spacing = self.spacing.usual().unwrap_or(USUAL_SPACING) as f64;
+        let own = piece.output(frame.time).max(piece.to);
         let position = match self.played {
             None => own,
-            Some((_, of)) if piece.speed == 1.0 && of == piece.from => own,
-            Some((last, _)) if piece.speed == 1.0 => Some(own).filter(|own| own - last >= spacing / 2.0)?,
+            // 1 ns: the first one may have come later.
+            Some((last, of)) if piece.speed == 1.0 && of == piece.from => own.max(last + 1.0),
+            Some((last, _)) if piece.speed == 1.0 => {
+                let soonest = last + spacing / 2.0;
+                Some(own.max(soonest)).filter(|&at| at == own || at < piece.end())?
+            }
             Some((last, _)) => {
                 let (next, reach) = (last + spacing, spacing / piece.speed / 2.0);
                 if own + reach < next {
@@ -53,8 +63,9 @@ impl Frames {
             }
         };
         self.played = Some((position, piece.from));
-        let duration = (piece.speed != 1.0).then_some(spacing.round() as u64);
-        Some(Slot { time: position.round() as u64, duration })
+        let lasts = frame.lasts as f64 / piece.speed;
+        let duration = if piece.speed == 1.0 { lasts } else { lasts.max(spacing) };
+        Some(Slot { time: position.round() as u64, duration: duration.round() as u64 })
     }
 }
 
@@ -72,14 +83,15 @@ mod tests {
         timeline.begin(0, 0);
         let mut played = Vec::new();
         for (i, &time) in times.iter().enumerate() {
-            frames.pass(time, None);
+            let frame = Moment { time, lasts: FRAME };
+            frames.pass(frame);
             let Some(&(from, until, speed)) = parts.iter().find(|part| (part.0..part.1).contains(&time)) else {
                 timeline.drop_until(time + 1);
                 continue;
             };
             timeline.drop_until(from);
             let piece = timeline.keep(from, until, speed);
-            played.extend(frames.place(&piece, time).map(|slot| (i, slot.time)));
+            played.extend(frames.place(&piece, frame).map(|slot| (i, slot.time)));
         }
         played
     }
@@ -111,7 +123,24 @@ mod tests {
     fn no_frame_flashes_by_at_a_cut() {
         // The frame at 80 belongs to the first part by 5, the one at 200 would follow it by 10.
         let played = play(&every(FRAME, 8), &[(0, 85, 1.0), (195, 320, 1.0)]);
-        assert_eq!(played, [(0, 0), (1, 40), (2, 80), (6, 130), (7, 170)]);
+        assert_eq!(played, [(0, 0), (1, 40), (2, 80), (5, 100), (6, 130), (7, 170)]);
+        // Where the part is over by then, it does not come.
+        let played = play(&every(FRAME, 8), &[(0, 85, 1.0), (195, 205, 1.0), (270, 320, 1.0)]);
+        assert_eq!(played, [(0, 0), (1, 40), (2, 80), (7, 105)]);
+    }
+
+    #[test]
+    fn the_frame_after_a_hole_is_played() {
+        // One stays for 10 s, and a part begins with the one after it, which stays for 4 s.
+        let times = [0, 40, 80, 10_000, 14_000, 14_040, 14_080];
+        let played = play(&times, &[(0, 120, 1.0), (10_000, 14_120, 1.0)]);
+        assert_eq!(played, [(0, 0), (1, 40), (2, 80), (3, 120), (4, 4_120), (5, 4_160), (6, 4_200)]);
+        // However close it is to the last one.
+        let played = play(&times, &[(0, 81, 1.0), (10_000, 14_120, 1.0)]);
+        assert_eq!(played[2..5], [(2, 80), (3, 100), (4, 4_081)]);
+        // At eight times the speed, too: it comes after 1250 ns.
+        let played = play(&times, &[(0, 14_120, 8.0)]);
+        assert_eq!(played, [(0, 0), (3, 1_250), (4, 1_750)]);
     }
 
     proptest! {

@@ -19,7 +19,7 @@ pub struct Place {
     pub segment: u64,
     /// Of the segment, ns.
     pub duration: u64,
-    /// `None` if nothing was scored.
+    /// `None` if it is not scored: [`online::counted`].
     pub scored: Option<Scored>,
 }
 
@@ -104,7 +104,7 @@ impl Live {
     }
 
     /// A frame comes, at `time` and for `duration`: the number of its group, and the verdicts that it brings. A frame without a
-    /// place is kept, and so is a segment without a score: nothing is lost because nothing is known.
+    /// place is kept, and so is a segment without a score: nothing is lost because nothing is known. Each gets its verdict in its turn.
     pub fn frame(&mut self, time: u64, duration: u64, place: Option<&Place>) -> (u64, Vec<Verdict>) {
         let segment = place.map(|place| place.segment);
         if segment.is_some() && segment == self.segment {
@@ -116,18 +116,12 @@ impl Live {
         let duration = place.map_or(duration, |place| place.duration);
         self.waiting.push_back(Group { number, from: time, duration });
         let verdicts = match &mut self.mode {
-            Mode::Skim(online) => match place.and_then(|place| place.scored) {
+            Mode::Skim(online) => {
+                let score = place.and_then(|place| place.scored).map(|scored| scored.score);
                 // The shortest of segments still is one.
-                Some(Scored { score, .. }) => {
-                    let decisions = online.push(online::Segment { start: time, duration: duration.max(1), score });
-                    self.settle(decisions)
-                }
-                None => {
-                    let mut verdicts = self.finish();
-                    verdicts.extend(self.verdict(Some((1.0, Reason::Unscored))));
-                    verdicts
-                }
-            },
+                let decisions = online.push(online::Segment { start: time, duration: duration.max(1), score });
+                self.settle(decisions)
+            }
             Mode::TimeLapse(lapse) => {
                 let importance = |place: &Place| place.scored.map_or(UNKNOWN_IMPORTANCE, |scored| scored.importance);
                 let speed = place.map_or(1.0, |place| lapse.speed(importance(place), place.duration));
@@ -147,7 +141,8 @@ impl Live {
     }
 
     fn settle(&mut self, decisions: Vec<online::Decision>) -> Vec<Verdict> {
-        let keep = |decision: online::Decision| decision.keep.then_some((1.0, Reason::Important));
+        let reason = |score: Option<f64>| if score.is_some() { Reason::Important } else { Reason::Unscored };
+        let keep = |decision: online::Decision| decision.keep.then(|| (1.0, reason(decision.segment.score)));
         decisions.into_iter().filter_map(|decision| self.verdict(keep(decision))).collect()
     }
 
@@ -180,23 +175,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_scored_settles_what_waits_and_is_kept() {
-        let mut live = skim(5 * SECOND);
-        assert_eq!(live.frame(0, 1, Some(&place(0, Some(0.5)))), (0, vec![]));
-        assert_eq!(live.frame(1, 1, Some(&place(0, Some(0.5)))), (0, vec![]));
-        let (group, verdicts) = live.frame(SECOND, 1, Some(&place(1, None)));
-        let kept: Vec<_> = verdicts.iter().map(|v| (v.group, v.from, v.until, v.keep.map(|keep| keep.1))).collect();
-        assert_eq!(group, 1);
-        assert_eq!(kept[1], (1, SECOND, 2 * SECOND, Some(Reason::Unscored)));
-        assert_eq!((kept[0].0, kept[0].1, kept[0].2), (0, 0, SECOND));
-        // Each frame without a place is a group of its own.
-        for number in 2..4 {
+    fn what_is_not_scored_is_kept_in_its_turn() {
+        let mut live = skim(2 * SECOND);
+        // Nothing waits: each frame without a place is a group of its own.
+        for number in 0..2 {
             let time = number * SECOND;
             let keep = Some((1.0, Reason::Unscored));
             let alone = Verdict { group: number, from: time, until: time + 40, keep };
             assert_eq!(live.frame(time, 40, None), (number, vec![alone]));
         }
-        assert_eq!(live.finish(), []);
+        assert_eq!(live.frame(2 * SECOND, 1, Some(&place(0, Some(0.5)))), (2, vec![]));
+        assert_eq!(live.frame(2 * SECOND + 1, 1, Some(&place(0, Some(0.5)))), (2, vec![]));
+        assert_eq!(live.frame(3 * SECOND, 1, Some(&place(1, None))), (3, vec![]));
+        let (group, verdicts) = live.frame(4 * SECOND, 1, Some(&place(2, Some(0.5))));
+        let told: Vec<_> = verdicts.iter().map(|v| (v.group, v.from, v.until, v.keep.map(|keep| keep.1))).collect();
+        assert_eq!(group, 4);
+        assert_eq!((told.len(), told[0].0, told[0].1, told[0].2), (2, 2, 2 * SECOND, 3 * SECOND));
+        assert_eq!(told[1], (3, 3 * SECOND, 4 * SECOND, Some(Reason::Unscored)));
+        assert_eq!(live.finish().len(), 1);
     }
 
     #[test]
@@ -221,13 +217,17 @@ mod tests {
                 let (group, due) = live.frame(time, 1_000, placed.then_some(&place));
                 groups.push((group, time));
                 verdicts.extend(due);
-                if look_ahead == 0 || !placed || importance.is_none() {
+                if look_ahead == 0 {
                     prop_assert_eq!(verdicts.len(), groups.len());
                 }
             }
             verdicts.extend(live.finish());
             let decided: Vec<(u64, u64)> = verdicts.iter().map(|v| (v.group, v.from)).collect();
             prop_assert_eq!(decided, groups);
+            for (verdict, (_, importance, placed)) in verdicts.iter().zip(&segments) {
+                let unscored = !placed || importance.is_none();
+                prop_assert_eq!(verdict.keep.is_some_and(|keep| keep.1 == Reason::Unscored), unscored);
+            }
             if look_ahead > 0 {
                 prop_assert!(verdicts.windows(2).all(|w| w[0].until <= w[1].from || w[0].keep.is_none_or(|k| k.1 == Reason::Unscored)));
             }

@@ -11,6 +11,8 @@
 //! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
 //!   a dip too short to pay for another clip's is played through, and a spark is no clip.
 //! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
+//! - **Unscored.** A segment that nobody could score is kept: nothing is lost because nothing is known. It takes nothing of the budget,
+//!   and the segments on its two sides are laid out as if it were not there.
 //!
 //! Times are ns. Scores may be on any scale: only their order within the stream counts.
 
@@ -62,8 +64,14 @@ pub struct Segment {
     pub start: u64,
     /// Over 0.
     pub duration: u64,
-    /// How much it matters; finite.
-    pub score: f64,
+    /// How much it matters, finite; `None`: nobody knows ([`counted`]).
+    pub score: Option<f64>,
+}
+
+/// The score of a segment that counts for what is kept. There is none where scoring `failed` or the segment is `unscored`, nor where the
+/// score is no number: then the segment is kept. One whose score is late or carried counts with the last score.
+pub fn counted(score: f64, failed: bool, unscored: bool) -> Option<f64> {
+    Some(score).filter(|score| score.is_finite() && !failed && !unscored)
 }
 
 /// What becomes of a segment.
@@ -89,11 +97,12 @@ pub struct Online {
     ahead: VecDeque<Segment>,
     /// Time of the segments in `ahead`.
     ahead_time: u64,
-    /// Decided, the latest `window` of them.
+    /// Decided and scored, the latest `window` of them.
     past: VecDeque<Decision>,
     past_time: u64,
     kept_time: u64,
-    /// Score and duration of all in `ahead` and `past`, by score: a window may be a day, and is not to be sorted for each decision.
+    /// Score and duration of all scored ones in `ahead` and `past`, by score: a window may be a day, and is not to be sorted for each
+    /// decision.
     known: Vec<(f64, u64)>,
     run: Run,
 }
@@ -117,18 +126,21 @@ impl Online {
 
     /// A segment comes; the decisions that are due.
     pub fn push(&mut self, segment: Segment) -> Vec<Decision> {
-        self.known
-            .insert(self.known.partition_point(|&(score, _)| score < segment.score), (segment.score, segment.duration));
+        if let Some(score) = segment.score {
+            self.known.insert(self.known.partition_point(|known| known.0 < score), (score, segment.duration));
+        }
         self.ahead.push_back(segment);
         self.ahead_time += segment.duration;
         let mut due = Vec::new();
-        while self.ahead.front().is_some_and(|first| self.ahead_time - first.duration >= self.settings.look_ahead) {
+        while let Some(first) = self.ahead.front()
+            && (first.score.is_none() || self.ahead_time - first.duration >= self.settings.look_ahead)
+        {
             due.extend(self.decide(false));
         }
         due
     }
 
-    /// The stream ends; the decisions that are left.
+    /// The stream ends, or nothing comes for a while; the decisions that are left.
     pub fn finish(&mut self) -> Vec<Decision> {
         let nothing = self.kept_time == 0 && self.past_time < self.settings.window;
         let mut decisions: Vec<Decision> = std::iter::from_fn(|| self.decide(true)).collect();
@@ -137,19 +149,39 @@ impl Online {
             for i in best_stretch(&decisions, self.settings.min_clip) {
                 decisions[i].keep = true;
             }
+            self.book(&decisions);
         }
         decisions
+    }
+
+    /// The latest decisions, all of which were to drop, are these after all.
+    fn book(&mut self, decisions: &[Decision]) {
+        for (past, decision) in self.past.iter_mut().rev().zip(decisions.iter().rev()) {
+            past.keep = decision.keep;
+            self.kept_time += if decision.keep { decision.segment.duration } else { 0 };
+        }
+        let Some(keeping) = decisions.last().map(|last| last.keep) else { return };
+        let run = decisions.iter().rev().take_while(|decision| decision.keep == keeping);
+        let time = run.map(|decision| decision.segment.duration).sum();
+        if keeping || decisions.iter().any(|decision| decision.keep) {
+            self.run = Run { keeping, time };
+        }
     }
 
     /// Settles the first segment. `last`: nothing comes after the ones that are seen.
     fn decide(&mut self, last: bool) -> Option<Decision> {
         let segment = *self.ahead.front()?;
-        let keep = self.keeps_first(last);
+        let keep = segment.score.is_none() || self.keeps_first(last);
         self.ahead.pop_front();
         self.ahead_time -= segment.duration;
         let before = if self.run.keeping == keep { self.run.time } else { 0 };
         self.run = Run { keeping: keep, time: before + segment.duration };
         let decision = Decision { segment, keep };
+        if segment.score.is_none() {
+            // It is long enough as it is: no clip has to go on because of it.
+            self.run.time = if before > 0 { self.run.time } else { self.run.time.max(self.settings.min_clip) };
+            return Some(decision);
+        }
         self.past.push_back(decision);
         self.past_time += segment.duration;
         self.kept_time += if keep { segment.duration } else { 0 };
@@ -159,7 +191,7 @@ impl Online {
                 self.past_time -= gone.segment.duration;
                 self.kept_time -= if gone.keep { gone.segment.duration } else { 0 };
                 let Segment { score, duration, .. } = gone.segment;
-                let alike = self.known.partition_point(|known| known.0 < score);
+                let alike = self.known.partition_point(|known| Some(known.0) < score);
                 if let Some(place) = self.known[alike..].iter().position(|known| known.1 == duration) {
                     self.known.remove(alike + place);
                 }
@@ -186,12 +218,12 @@ impl Online {
         };
         if self.run.keeping {
             let stop = look.shown(0, 0, self.run.time).and_then(|shown| sum(shown, 0));
-            let mut on = (1..=self.ahead.len()).filter_map(|end| Some((look.shown(0, end, self.run.time)?, end)));
+            let mut on = (1..=look.count()).filter_map(|end| Some((look.shown(0, end, self.run.time)?, end)));
             // One that may not end yet goes on, paid or not.
             on.any(|(shown, end)| stop.is_none_or(|stop| sum(shown, end) > Some(stop)))
         } else {
             let wait = best[1][look.cells()];
-            let mut begin = (1..=self.ahead.len()).filter_map(|end| sum(look.shown(0, end, 0)?, end));
+            let mut begin = (1..=look.count()).filter_map(|end| sum(look.shown(0, end, 0)?, end));
             self.run.time >= self.settings.merge_gap && self.left() >= 0.0 && begin.any(|sum| sum > wait)
         }
     }
@@ -203,7 +235,7 @@ fn best_stretch(decisions: &[Decision], least: u64) -> std::ops::Range<usize> {
         |range: &std::ops::Range<usize>| decisions[range.clone()].iter().map(|d| d.segment.duration).sum::<u64>();
     let stretches = (0..decisions.len()).filter_map(|first| {
         let range = (first + 1..=decisions.len()).map(|end| first..end).find(|range| time(range) >= least)?;
-        let worth = |d: &Decision| d.segment.score * d.segment.duration as f64;
+        let worth = |d: &Decision| d.segment.score.unwrap_or_default() * d.segment.duration as f64;
         Some((decisions[range.clone()].iter().map(worth).sum::<f64>() / time(&range) as f64, range))
     });
     let best = stretches.reduce(|a, b| if b.0 > a.0 { b } else { a });
@@ -237,7 +269,7 @@ mod tests {
     }
 
     fn row(scores: impl IntoIterator<Item = f64>, duration: u64) -> Vec<Segment> {
-        let segment = |(i, score)| Segment { start: i as u64 * duration, duration, score };
+        let segment = |(i, score)| Segment { start: i as u64 * duration, duration, score: Some(score) };
         scores.into_iter().enumerate().map(segment).collect()
     }
 
@@ -256,8 +288,10 @@ mod tests {
     /// Score that is kept, as a share of what the best shots of 4 s show: within the budget, or within the time that is kept
     /// where that is more.
     fn caught(settings: Settings, segments: &[Segment]) -> f64 {
-        let scored: Vec<Scored> =
-            segments.iter().map(|s| Scored { start_ns: s.start, duration_ns: s.duration, score: s.score }).collect();
+        let scored: Vec<Scored> = segments
+            .iter()
+            .map(|s| Scored { start_ns: s.start, duration_ns: s.duration, score: s.score.unwrap() })
+            .collect();
         let kept = kept(settings, segments);
         let time: u64 = kept.iter().map(|&i| segments[i].duration).sum();
         let whole: u64 = segments.iter().map(|s| s.duration).sum();
@@ -334,6 +368,54 @@ mod tests {
         assert_eq!(decide(bare(1.0), &row(vec![0.5; 90], SECOND / 2)).iter().filter(|d| d.keep).count(), 90);
     }
 
+    #[test]
+    fn what_is_not_scored_is_kept_and_takes_nothing_of_the_budget() {
+        // From a minute on nothing is scored for a minute, as when a GPU dies; after it all is as it was.
+        let mut segments = row((0..240).map(|i| f64::from(i * 37 % 101)), SECOND);
+        let scored = kept(bare(0.1), &[&segments[..60], &segments[120..]].concat());
+        segments[60..120].iter_mut().for_each(|segment| segment.score = None);
+        let kept = kept(bare(0.1), &segments);
+        assert!((60..120).all(|i| kept.contains(&i)), "{kept:?}");
+        let others: Vec<usize> = kept.iter().copied().filter(|i| !(60..120).contains(i)).collect();
+        // A clip may begin a little later, or last a little less, next to what is kept.
+        assert!(others.len().abs_diff(scored.len()) <= 3, "{others:?} {scored:?}");
+    }
+
+    #[test]
+    fn what_is_not_scored_waits_for_what_comes_before_it_only() {
+        let mut online = Online::new(Settings { look_ahead: 3 * SECOND, ..bare(0.2) });
+        let mut due = |i: u64, score| online.push(Segment { start: i * SECOND, duration: SECOND, score }).len();
+        assert_eq!([due(0, None), due(1, None), due(2, Some(0.5)), due(3, None), due(4, None)], [1, 1, 0, 0, 0]);
+        // The scored one, and the two behind it with it.
+        assert_eq!([due(5, Some(0.5)), due(6, None)], [3, 0]);
+    }
+
+    #[test]
+    fn what_is_kept_at_the_end_of_a_short_stream_is_booked() {
+        // Nothing stands out, and the stream pauses every 3.2 s.
+        let mut online = Online::new(Settings { look_ahead: 5 * SECOND, ..bare(0.05) });
+        let (mut kept, mut whole) = (0, 0);
+        for i in 0..375 {
+            let segment = Segment { start: i * SECOND * 4 / 5, duration: SECOND * 4 / 5, score: Some(0.5) };
+            let mut decisions = online.push(segment);
+            if i % 4 == 3 {
+                decisions.extend(online.finish());
+            }
+            whole += decisions.iter().map(|d| d.segment.duration).sum::<u64>();
+            kept += decisions.iter().filter(|d| d.keep).map(|d| d.segment.duration).sum::<u64>();
+        }
+        // Of 300 s 15, and a clip.
+        assert_eq!(whole / SECOND, 297);
+        assert!((12..=15 + 3).contains(&(kept / SECOND)), "{kept}");
+    }
+
+    #[test]
+    fn only_a_score_of_its_own_or_of_the_last_one_counts() {
+        let all = [(false, false), (true, false), (false, true), (true, true)];
+        assert_eq!(all.map(|(failed, unscored)| counted(0.5, failed, unscored)), [Some(0.5), None, None, None]);
+        assert_eq!([f64::NAN, f64::INFINITY].map(|score| counted(score, false, false)), [None, None]);
+    }
+
     prop_compose! {
         fn some_settings()(
             ratio in 0.05f64..0.95, window in 5u64..60, look_ahead in 0u64..12, min_clip in 0u64..30, rest in 15u64..70,
@@ -359,7 +441,7 @@ mod tests {
             let mut end = 0;
             of.into_iter().map(|(duration, score)| {
                 end += duration;
-                Segment { start: end - duration, duration, score }
+                Segment { start: end - duration, duration, score: Some(score) }
             }).collect()
         }
     }
@@ -377,6 +459,15 @@ mod tests {
             }
             decided.extend(online.finish().into_iter().map(|decision| decision.segment));
             prop_assert_eq!(decided, segments);
+        }
+
+        #[test]
+        fn what_is_not_scored_is_kept_in_its_turn(settings in some_settings(), segments in some_segments(), every in 1usize..9) {
+            let mut segments = segments;
+            segments.iter_mut().step_by(every).for_each(|segment| segment.score = None);
+            let decisions = decide(settings, &segments);
+            prop_assert_eq!(decisions.iter().map(|d| d.segment).collect::<Vec<_>>(), segments);
+            prop_assert!(decisions.iter().all(|d| d.keep || d.segment.score.is_some()));
         }
 
         #[test]

@@ -113,6 +113,8 @@ pub struct Cutter {
     scales: bool,
     /// Those that are being scaled.
     series: Option<Series>,
+    /// The sound begins with its first chunk: what comes before that is not missing.
+    begins_late: bool,
     /// Number of the piece that plays or comes next.
     piece: u64,
     /// Output sample that comes next.
@@ -133,6 +135,7 @@ impl Cutter {
             in_place,
             scales: false,
             series: None,
+            begins_late: false,
             piece,
             sent: 0,
             used: 0,
@@ -146,6 +149,11 @@ impl Cutter {
         Self { scales: scales && !self.in_place, ..self }
     }
 
+    /// Whether the stream came while the video went on already.
+    pub fn beginning_late(self, late: bool) -> Self {
+        Self { begins_late: late, ..self }
+    }
+
     /// Output sample that comes next; while sound is scaled, the one that comes after all that went into the stretch.
     pub fn sent(&self) -> u64 {
         self.sent
@@ -154,7 +162,7 @@ impl Cutter {
     /// Goes on where another one, perhaps at another rate, has come to.
     pub fn after(rate: u32, before: &Self) -> Self {
         let sent = before.time_of(before.sent);
-        let mut cutter = Self::new(rate, before.in_place, before.piece);
+        let mut cutter = Self::new(rate, before.in_place, before.piece).beginning_late(before.begins_late);
         cutter.sent = cutter.sample_at(sent as f64);
         cutter
     }
@@ -167,7 +175,7 @@ impl Cutter {
     /// The timeline begins anew.
     pub fn begin_anew(&mut self) {
         self.forget_chunk();
-        (self.piece, self.sent) = (0, 0);
+        (self.piece, self.sent, self.begins_late) = (0, 0, false);
     }
 
     /// Output time of an output sample, ns.
@@ -216,6 +224,16 @@ impl Cutter {
                     step => step,
                 };
             };
+            if self.begins_late && chunk.time >= stretch.piece.until {
+                if stretch.closed {
+                    self.next_piece();
+                    continue;
+                }
+                return Step::Wait;
+            }
+            if std::mem::take(&mut self.begins_late) {
+                self.sent = self.sample_at(stretch.piece.output(chunk.time.max(stretch.piece.from)));
+            }
             let step = if self.scales && stretch.piece.speed <= FASTEST {
                 self.scale(timeline, &stretch, chunk)
             } else if stretch.piece.speed == 1.0 {
@@ -564,6 +582,28 @@ mod tests {
             "ends 30",
         ];
         assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn sound_that_comes_late_begins_where_it_is() {
+        let first = |parts: &[(u64, u64, f64)], start: u64, scales| {
+            let timeline = timeline(parts, 4_000_000);
+            let mut cutter = Cutter::new(1_000, false, 0).scaling(scales).beginning_late(true);
+            loop {
+                match cutter.step(&timeline, &Chunk { time: start * MS, samples: 100 }) {
+                    Step::Play { samples, at, .. } => return Some((samples, at)),
+                    Step::Scale(Scaled { samples, at, .. }) => return samples.map(|samples| (samples, at)),
+                    Step::Drop { .. } => {}
+                    Step::Done => return None,
+                    step => panic!("{step:?}"),
+                }
+            }
+        };
+        let hour = (0, 3_600_000, 1.0);
+        assert_eq!(first(&[hour], 3_599_000, false), Some((0..100, 3_599_000)));
+        assert_eq!(first(&[hour, (3_700_000, 3_800_000, 1.0)], 3_699_950, false), Some((50..100, 3_600_000)));
+        assert_eq!(first(&[hour], 3_650_000, false), None);
+        assert_eq!(first(&[(0, 3_600_000, 2.0)], 3_599_000, true), Some((0..100, 1_799_500)));
     }
 
     #[test]

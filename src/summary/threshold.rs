@@ -1,4 +1,5 @@
-//! What matters enough is kept, however much or little that is: each segment whose score is high, with what comes before and after it.
+//! What matters enough is kept, however much or little that is: each segment whose score is high, with what comes before and after it, and
+//! each that nobody could score.
 //!
 //! Times are ns.
 
@@ -38,7 +39,7 @@ impl Threshold {
     pub fn push(&mut self, segment: Segment) -> Vec<Decision> {
         let Settings { score, min_clip, pre_roll, post_roll } = self.settings;
         let end = |segment: &Segment| segment.start + segment.duration;
-        if segment.score >= score {
+        if segment.score >= Some(score) {
             let from = segment.start.saturating_sub(pre_roll);
             // One that goes on is long enough when its beginning was.
             let least = if self.kept_until.is_none_or(|until| from > until) { from + min_clip } else { 0 };
@@ -47,7 +48,8 @@ impl Threshold {
                 before.keep = true;
             }
         }
-        self.waiting.push_back(Decision { segment, keep: Some(segment.start) < self.kept_until });
+        let keep = segment.score.is_none() || Some(segment.start) < self.kept_until;
+        self.waiting.push_back(Decision { segment, keep });
         // What begins next may matter, and reach back to what is not kept yet.
         let settled = end(&segment).saturating_sub(pre_roll);
         let is_due = |decision: &&Decision| decision.keep || end(&decision.segment) <= settled;
@@ -69,12 +71,16 @@ mod tests {
     const SECOND: u64 = 1_000_000_000;
     const SETTINGS: Settings = Settings { score: 0.5, min_clip: 4 * SECOND, pre_roll: 2 * SECOND, post_roll: SECOND };
 
-    /// Segments of a second; `!` is one that matters. What is kept, as `#`.
+    /// Segments of a second; `!` is one that matters, `?` one that is not scored. What is kept, as `#`.
     fn kept(settings: Settings, stream: &str) -> String {
         let mut threshold = Threshold::new(settings);
         let mut decisions = Vec::new();
         for (i, what) in stream.chars().enumerate() {
-            let score = if what == '!' { 0.5 } else { 0.25 };
+            let score = match what {
+                '!' => Some(0.5),
+                '?' => None,
+                _ => Some(0.25),
+            };
             decisions.extend(threshold.push(Segment { start: i as u64 * SECOND, duration: SECOND, score }));
         }
         decisions.extend(threshold.finish());
@@ -88,6 +94,7 @@ mod tests {
         assert_eq!(kept(SETTINGS, "!.........."), "####.......");
         assert_eq!(kept(SETTINGS, "....!...!.."), "..########.");
         assert_eq!(kept(SETTINGS, "..........."), "...........");
+        assert_eq!(kept(SETTINGS, "..??...!?.."), "..##.####..");
         assert_eq!(kept(Settings { min_clip: 6 * SECOND, ..SETTINGS }, ".....!......"), "...######...");
         assert_eq!(kept(Settings { min_clip: 6 * SECOND, ..SETTINGS }, ".....!...!.."), "...########.");
         let bare = Settings { min_clip: 0, pre_roll: 0, post_roll: 0, score: 0.5 };
@@ -97,7 +104,8 @@ mod tests {
     #[test]
     fn what_is_kept_is_decided_at_once_and_the_rest_when_it_can_no_longer_be_reached() {
         let mut threshold = Threshold::new(SETTINGS);
-        let mut due = |i: u64, score| threshold.push(Segment { start: i * SECOND, duration: SECOND, score }).len();
+        let mut due =
+            |i: u64, score| threshold.push(Segment { start: i * SECOND, duration: SECOND, score: Some(score) }).len();
         assert_eq!([due(0, 0.0), due(1, 0.0), due(2, 0.0), due(3, 0.0), due(4, 1.0)], [0, 0, 1, 1, 3]);
         assert_eq!([due(5, 0.0), due(6, 0.0), due(7, 0.0), due(8, 0.0)], [1, 0, 0, 1]);
     }
@@ -111,7 +119,7 @@ mod tests {
             let mut threshold = Threshold::new(Settings { score: 1.0, min_clip: 0, pre_roll, post_roll });
             let (mut decisions, mut start, mut all) = (Vec::new(), 0, Vec::new());
             for (duration, matters) in segments {
-                let segment = Segment { start, duration, score: f64::from(matters) };
+                let segment = Segment { start, duration, score: Some(f64::from(matters)) };
                 start += duration;
                 all.push(segment);
                 decisions.extend(threshold.push(segment));
@@ -120,7 +128,7 @@ mod tests {
             prop_assert_eq!(decisions.iter().map(|decision| decision.segment).collect::<Vec<_>>(), all.clone());
             for decision in decisions {
                 let Segment { start, duration, .. } = decision.segment;
-                let near = all.iter().filter(|other| other.score >= 1.0).any(|other| {
+                let near = all.iter().filter(|other| other.score >= Some(1.0)).any(|other| {
                     start < other.start + other.duration + post_roll && start + duration + pre_roll > other.start
                 });
                 prop_assert_eq!(decision.keep, near, "{:?}", decision);

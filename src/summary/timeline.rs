@@ -57,10 +57,15 @@ pub enum Fate {
     Over,
 }
 
+/// Pieces that are remembered at most: those of a day and a half of a skim, of half a day of a time-lapse. No stream is as far behind the video.
+const MOST_PIECES: usize = 1 << 16;
+
 /// What is kept of everything up to `decided`.
 #[derive(Debug, Default)]
 pub struct Timeline {
     pieces: VecDeque<Piece>,
+    /// Longest hole of the stream that is played through, ns; `None`: every one.
+    longest_pause: Option<u64>,
     /// Number of the first of `pieces` among all.
     first: u64,
     decided: u64,
@@ -75,16 +80,23 @@ impl Timeline {
         self.start.get_or_insert((from, to));
     }
 
+    /// A hole of the stream in what is kept is a cut if it is longer than this, ns. Without this, every hole is played through.
+    pub fn set_longest_pause(&mut self, longest: u64) {
+        self.longest_pause = Some(longest);
+    }
+
     /// Everything before this is decided.
     pub fn decided(&self) -> u64 {
         self.decided
     }
 
     /// A stretch is kept. Where nothing was dropped since the last one, and the speed is the same, both are one piece, with
-    /// the hole that the stream may have between them.
+    /// the hole that the stream may have between them unless that is too long.
     pub fn keep(&mut self, from: u64, until: u64, speed: f64) -> Piece {
+        let longest = self.longest_pause.unwrap_or(u64::MAX);
+        let joins = |last: &Piece| from <= last.until.saturating_add(longest);
         let to = match self.pieces.back_mut() {
-            Some(last) if last.until >= self.decided && last.speed == speed => {
+            Some(last) if last.until >= self.decided && last.speed == speed && joins(last) => {
                 last.until = last.until.max(until);
                 self.decided = self.decided.max(until);
                 return *last;
@@ -150,9 +162,9 @@ impl Timeline {
         Some(Stretch { piece, cut_in, closed: cut_out || self.ended, cut_out })
     }
 
-    /// Pieces that ended before the input time `before` are needed no more. The last one always is.
+    /// Pieces that ended before the input time `before` are needed no more, nor those before the latest 65,536. The last one always is.
     pub fn forget(&mut self, before: u64) {
-        while self.pieces.len() > 1 && self.pieces[0].until < before {
+        while self.pieces.len() > MOST_PIECES || (self.pieces.len() > 1 && self.pieces[0].until < before) {
             self.pieces.pop_front();
             self.first += 1;
         }
@@ -200,6 +212,30 @@ mod tests {
         assert_eq!(ends(&timeline, 1), (true, true, false));
         timeline.forget(30);
         assert_eq!((timeline.numbers(), timeline.stretch(0)), (1..2, None));
+    }
+
+    #[test]
+    fn a_hole_that_is_too_long_is_a_cut() {
+        let mut timeline = Timeline::default();
+        timeline.set_longest_pause(50);
+        timeline.begin(0, 0);
+        timeline.keep(0, 100, 1.0);
+        assert_eq!(timeline.keep(150, 200, 1.0), Piece { from: 0, until: 200, to: 0.0, speed: 1.0 });
+        assert_eq!(timeline.keep(251, 300, 1.0), Piece { from: 251, until: 300, to: 200.0, speed: 1.0 });
+        assert_eq!(timeline.fate(220), Fate::Dropped { until: 251 });
+        assert!(timeline.stretch(0).unwrap().cut_out && timeline.stretch(1).unwrap().cut_in);
+    }
+
+    #[test]
+    fn pieces_that_nobody_asks_for_are_not_kept_for_ever() {
+        let mut timeline = Timeline::default();
+        for i in 0..100_000 {
+            timeline.keep(2 * i, 2 * i + 1, 1.0);
+            timeline.drop_until(2 * i + 2);
+            timeline.forget(0);
+        }
+        assert_eq!(timeline.numbers(), 34_464..100_000);
+        assert_eq!(timeline.stretch(99_999).unwrap().piece.to, 99_999.0);
     }
 
     proptest! {

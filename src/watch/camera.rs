@@ -187,12 +187,44 @@ impl Deciding {
     }
 }
 
-/// What a message tells of a segment; `None` of one without a time or a length.
+/// What a message tells of a segment; `None` of one without a time or a length. One that is not scored is kept, for a score of 0.
 fn read(message: &gst::StructureRef) -> Option<(Segment, Kept)> {
     let time = |name| message.get::<gst::ClockTime>(name).ok().map(gst::ClockTime::nseconds);
     let (start, duration) = (time("running-time")?, time("duration").filter(|duration| *duration > 0)?);
-    let score = message.get::<f64>("score").ok().filter(|score| score.is_finite())?;
+    let flags = message.get("flags").unwrap_or(Flags::empty());
+    let score = message.get::<f64>("score").unwrap_or_default();
+    let score = online::counted(score, flags.contains(Flags::FAILED), flags.contains(Flags::UNSCORED));
     let category = message.get::<String>("category").unwrap_or_default();
     let confidence = message.get::<f64>("confidence").unwrap_or_default();
-    Some((Segment { start, duration, score }, Kept { score, category, confidence }))
+    Some((Segment { start, duration, score }, Kept { score: score.unwrap_or_default(), category, confidence }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_that_could_not_be_scored_has_no_score_to_rank_it_by() {
+        gst::init().unwrap();
+        let scored = |flags: Flags| {
+            let message = gst::Structure::builder(MESSAGE_NAME)
+                .field("running-time", gst::ClockTime::from_nseconds(5))
+                .field("duration", gst::ClockTime::from_nseconds(7))
+                .field("score", 0.25)
+                .field("category", "sailing")
+                .field("confidence", 0.5)
+                .field("flags", flags)
+                .build();
+            let (segment, kept) = read(&message).unwrap();
+            assert_eq!(
+                (segment.start, segment.duration, kept.category.as_str(), kept.confidence),
+                (5, 7, "sailing", 0.5)
+            );
+            (segment.score, kept.score)
+        };
+        assert_eq!(scored(Flags::empty()), (Some(0.25), 0.25));
+        assert_eq!(scored(Flags::LATE | Flags::CARRIED), (Some(0.25), 0.25));
+        assert_eq!(scored(Flags::FAILED | Flags::CARRIED), (None, 0.0));
+        assert_eq!(scored(Flags::UNSCORED), (None, 0.0));
+    }
 }

@@ -103,7 +103,7 @@ impl Cached {
             let [end, told] = [scores.duration_ns, scores.told_ns].map(|ns| ns as f64 / 1e9);
             say(format_args!(
                 "{video}: its pictures end at {end:.1} s, though it tells of {told:.1} s: the rest has none, or can't be read"
-            );
+            ));
         }
         Ok(scores)
     }

@@ -1,6 +1,6 @@
 //! What the messages say of a clip: a kept stretch without a cut.
 
-use crate::{meta::ImportanceMeta, summary::live::Reason};
+use crate::summary::live::Reason;
 
 /// The clip that plays.
 #[derive(Clone, Debug)]
@@ -23,11 +23,11 @@ pub struct Clip {
 
 impl Clip {
     /// Another frame of it, scored so.
-    pub fn add(&mut self, score: Option<f64>, meta: Option<&ImportanceMeta>, end: Option<gst::ClockTime>) {
+    pub fn add(&mut self, score: Option<f64>, importance: Option<f64>, end: Option<gst::ClockTime>) {
         // `None` is the lowest.
         let highest = |a: Option<f64>, b: Option<f64>| if b > a { b } else { a };
         self.score = highest(self.score, score);
-        self.importance = highest(self.importance, meta.map(|meta| meta.importance));
+        self.importance = highest(self.importance, importance);
         self.end = end;
     }
 

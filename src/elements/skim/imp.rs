@@ -7,18 +7,20 @@
 use std::{
     collections::BTreeMap,
     sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use gst::{prelude::*, subclass::prelude::*};
 
 use super::{
     lane::Lane,
+    room::Video,
     run::Run,
     settings::{PROPERTIES, Settings},
 };
 use crate::{
     clip::nominal_spacing,
-    summary::{key_frames::KeyFrames, timeline::Timeline},
+    summary::{key_frames::KeyFrames, timeline::Timeline, times::USUAL_SPACING},
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -33,6 +35,10 @@ pub struct State {
     pub lanes: BTreeMap<u32, Lane>,
     /// Of the stream of this number, which is encoded video: all further streams are cut where that can be.
     pub key_frames: Option<(u32, KeyFrames)>,
+    /// When that stream's upstream was last asked for a key frame, and how often since the last one came.
+    pub asked: Option<(u64, u32)>,
+    /// Since when no frame has come; `None`: one is on its way downstream.
+    pub idle: Option<Instant>,
     /// The video is being flushed.
     pub flushing: bool,
     /// An error of one stream ends all of them.
@@ -49,6 +55,13 @@ impl State {
     /// The key frames that all further streams are cut at, if they are this stream's.
     pub fn leads(&mut self, number: u32) -> Option<&mut KeyFrames> {
         self.key_frames.as_mut().filter(|(leader, _)| *leader == number).map(|(_, key_frames)| key_frames)
+    }
+
+    /// The video, for a stream that may be ahead of it; `None` when it has ended.
+    pub fn video(&self) -> Option<Video> {
+        let run = self.run.as_ref().filter(|run| !run.timeline.ended())?;
+        let idle = self.idle.map(|since| since.elapsed());
+        Some(Video { reached: run.reached(), spacing: run.usual_spacing(), idle })
     }
 
     /// By which the further streams are cut.
@@ -166,6 +179,7 @@ impl ElementImpl for Skim {
                 let mut state = self.state();
                 state.lanes.values_mut().for_each(Lane::begin_anew);
                 (state.run, state.key_frames, state.flushing, state.failed) = (Some(run), None, false, None);
+                (state.asked, state.idle) = (None, Some(Instant::now()));
             }
             gst::StateChange::PausedToReady => {
                 // Nobody is to wait while the pads are deactivated.
@@ -241,7 +255,7 @@ impl Skim {
         let info = query.get().0.and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
         let (Some(_), Some(info), Some(latency)) = (waits, info, self.latency()) else { return answered };
         // Upstream's pool must not run dry while frames wait for what comes after them.
-        let spacing = Some(nominal_spacing(&info)).filter(|&spacing| spacing > 0).unwrap_or(super::run::USUAL_SPACING);
+        let spacing = Some(nominal_spacing(&info)).filter(|&spacing| spacing > 0).unwrap_or(USUAL_SPACING);
         let held = u32::try_from(latency.div_ceil(spacing) + 1).unwrap_or(u32::MAX);
         let pools: Vec<_> = query.allocation_pools().collect();
         for (i, (pool, size, min, max)) in pools.iter().enumerate() {

@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::sound::{self, Sound, SoundError};
+use super::{
+    broken_link,
+    room::Stream,
+    sound::{self, Sound, SoundError},
+};
 use crate::summary::{
     samples::{Chunk, Cutter, Step},
     timeline::{Fate, Piece, Timeline},
@@ -45,27 +49,42 @@ pub struct Lane {
     pub sinkpad: gst::Pad,
     pub srcpad: gst::Pad,
     queue: VecDeque<Item>,
+    /// Of the buffers in `queue`.
+    bytes: usize,
     /// Of what comes in.
     segment: gst::FormattedSegment<gst::ClockTime>,
+    /// Start of the segment that was sent on since the last flush.
+    sent_segment: Option<gst::ClockTime>,
     /// Raw sound that comes in: rate and bytes a sample of all channels.
     raw: Option<(u32, u32)>,
     /// Encoded video comes in.
     encoded: bool,
-    /// Of encoded video that goes on: when its last key frame plays, and whether nothing can be decoded before the next one.
+    /// Of encoded video that goes on: where the lengths of H.265's NAL units are, if it is that.
+    h265: Option<broken_link::Framing>,
+    /// When its last key frame plays, whether what plays before that but is decoded after it can be decoded, and whether nothing can before
+    /// the next one.
     key_frame: u64,
+    leading: bool,
     skipping: bool,
+    /// A packet of encoded video was lost: up to the next key frame nothing comes in.
+    broken: bool,
     /// Running time up to which it has come in, ns.
     arrived: u64,
     /// Running time up to which it has gone on, ns.
     settled: u64,
     /// Raw sound that goes out.
     sound: Option<Sound>,
-    /// Number of the piece that was open when the lane began.
+    /// Number of the piece that was open when the lane began, and whether the video had begun by then.
     piece: u64,
+    late: bool,
     /// Where the last buffer ended in the output: a buffer elsewhere is a discontinuity.
     joins: Option<gst::ClockTime>,
     /// EOS has gone out.
     over: bool,
+    /// Downstream is at the last buffer.
+    pub sending: bool,
+    /// That there was no room was said.
+    pub told: bool,
     /// Pads are inactive or flushing: nobody is to wait.
     pub flushing: bool,
     /// What downstream said last.
@@ -73,23 +92,31 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Sound in it plays from the piece of this number on.
-    pub fn new(sinkpad: gst::Pad, srcpad: gst::Pad, piece: u64) -> Self {
+    /// Sound in it plays from the piece of this number on; `late`: from its first sample on, as the video has begun.
+    pub fn new(sinkpad: gst::Pad, srcpad: gst::Pad, piece: u64, late: bool) -> Self {
         Self {
             sinkpad,
             srcpad,
             queue: VecDeque::new(),
+            bytes: 0,
             segment: gst::FormattedSegment::new(),
+            sent_segment: None,
             raw: None,
             encoded: false,
+            h265: None,
             key_frame: 0,
+            leading: false,
             skipping: false,
+            broken: false,
             arrived: 0,
             settled: 0,
             sound: None,
             piece,
+            late,
             joins: None,
             over: false,
+            sending: false,
+            told: false,
             flushing: true,
             flow: Ok(gst::FlowSuccess::Ok),
         }
@@ -97,7 +124,7 @@ impl Lane {
 
     /// The pads are active: nothing has come yet.
     pub fn start(&mut self) {
-        *self = Self { flushing: false, ..Self::new(self.sinkpad.clone(), self.srcpad.clone(), self.piece) };
+        *self = Self { flushing: false, ..Self::new(self.sinkpad.clone(), self.srcpad.clone(), self.piece, self.late) };
     }
 
     /// After a flush: forgets what waits. The events that waited, in order, as if they had gone on.
@@ -105,9 +132,9 @@ impl Lane {
         let event = |item| if let Item::Event(event) = item { Some(event) } else { None };
         let events: Vec<_> = self.queue.drain(..).filter_map(event).collect();
         events.iter().for_each(|event| self.pass(event, manner));
-        self.segment = gst::FormattedSegment::new();
+        (self.segment, self.sent_segment, self.bytes) = (gst::FormattedSegment::new(), None, 0);
         (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
-        (self.key_frame, self.skipping) = (0, false);
+        (self.key_frame, self.leading, self.skipping, self.broken) = (0, false, false, false);
         self.flushing = false;
         self.flow = Ok(gst::FlowSuccess::Ok);
         if let Some(sound) = &mut self.sound {
@@ -119,7 +146,7 @@ impl Lane {
 
     /// The timeline begins anew.
     pub fn begin_anew(&mut self) {
-        self.piece = 0;
+        (self.piece, self.late) = (0, false);
         if let Some(sound) = &mut self.sound {
             sound.forget();
             sound.cutter.begin_anew();
@@ -129,6 +156,16 @@ impl Lane {
     /// Running time up to which it has come in, ns.
     pub fn arrived(&self) -> u64 {
         self.arrived
+    }
+
+    /// How much of it waits, and for what.
+    pub fn load(&self) -> Stream {
+        Stream { arrived: self.arrived, bytes: self.bytes, sending: self.sending }
+    }
+
+    /// A buffer that comes in is lost. What can't be decoded without it is not let in.
+    pub fn lose(&mut self) {
+        self.broken = self.encoded;
     }
 
     /// Running time before which it needs no piece of the timeline any more, ns.
@@ -172,8 +209,21 @@ impl Lane {
         };
         self.arrived = self.arrived.max(time + duration);
         let key_frame = self.encoded && !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        self.queue.push_back(Item::Buffer(buffer, time));
+        self.broken &= !key_frame;
+        if !self.broken {
+            self.bytes += buffer.size();
+            self.queue.push_back(Item::Buffer(buffer, time));
+        }
         key_frame.then_some(time)
+    }
+
+    /// The item in front is done with.
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.queue.pop_front();
+        if let Some(Item::Buffer(buffer, _)) = &item {
+            self.bytes = self.bytes.saturating_sub(buffer.size());
+        }
+        item
     }
 
     /// A serialized event comes in; what goes out for it, in its turn.
@@ -189,11 +239,16 @@ impl Lane {
             EventView::Caps(caps) => {
                 self.raw = sound::info(caps.caps())?.map(|info| (info.rate(), info.bpf()));
                 self.encoded = caps.caps().structure(0).is_some_and(is_encoded_video);
+                self.h265 = caps.caps().structure(0).and_then(broken_link::framing);
                 Item::Event(event)
             }
             EventView::Segment(segment) => match segment.segment().downcast_ref::<gst::ClockTime>() {
                 Some(own) => {
                     self.segment = own.clone();
+                    // In the output times just go on: an encoder would end what it is at with each further one.
+                    if !manner.in_place && self.sent_segment.replace(self.origin()) == Some(self.origin()) {
+                        return Ok(());
+                    }
                     Item::Event(if manner.in_place { event } else { super::retimed(&event, self.origin()) })
                 }
                 None => Item::Event(event),
@@ -216,6 +271,7 @@ impl Lane {
     /// Downstream takes no more buffers: only events go on.
     pub fn drop_buffers(&mut self) {
         self.queue.retain(|item| matches!(item, Item::Event(_)));
+        self.bytes = 0;
     }
 
     /// What goes on next, by what is decided.
@@ -231,7 +287,7 @@ impl Lane {
                     let ends = matches!(event.type_(), gst::EventType::Caps | gst::EventType::Eos);
                     let rest = self.sound.as_mut().filter(|_| ends).and_then(Sound::finish);
                     if rest.is_none() {
-                        self.queue.pop_front();
+                        self.pop();
                         self.pass(&event, manner);
                     }
                     Some(rest.map_or(Next::Event(event), Next::Buffer))
@@ -264,7 +320,7 @@ impl Lane {
                 self.sound = info.map(|info| {
                     let cutter = match before {
                         Some(before) => Cutter::after(info.rate(), &before.cutter),
-                        None => Cutter::new(info.rate(), manner.in_place, self.piece),
+                        None => Cutter::new(info.rate(), manner.in_place, self.piece).beginning_late(self.late),
                     };
                     Sound::new(info, cutter, manner.scales)
                 });
@@ -282,6 +338,7 @@ impl Lane {
         self.over = true;
         self.flow = Err(gst::FlowError::Eos);
         self.queue.clear();
+        self.bytes = 0;
         Next::Event(gst::event::Eos::new())
     }
 
@@ -347,7 +404,7 @@ impl Lane {
             Step::Done => {
                 // Not before: until then, pieces that end before it may have to be filled up.
                 self.settled = self.settled.max(chunk.time);
-                self.queue.pop_front();
+                self.pop();
                 None
             }
             Step::Wait => Some(Next::Wait),
@@ -358,14 +415,24 @@ impl Lane {
     /// Whether a buffer of encoded video is kept: what was decoded before it has to be, too. The first one after a cut says so.
     fn decodable(&mut self, buffer: &mut gst::Buffer, time: u64, piece: Option<Piece>) -> Option<Piece> {
         let key_frame = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        // What plays before the key frame that it comes after belongs to the group before: in an open group it is decoded by the pictures of
+        // both, and nothing depends on it.
+        let leads = !key_frame && time < self.key_frame;
         if key_frame {
             self.key_frame = time;
+            self.leading = piece.is_some() && !self.skipping;
             if piece.is_some() && std::mem::take(&mut self.skipping) {
-                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+                let fields = buffer.make_mut();
+                fields.set_flags(gst::BufferFlags::DISCONT);
+                if let (Some(framing), Ok(mut map)) = (self.h265, fields.map_writable()) {
+                    broken_link::mark(&mut map, framing);
+                }
             }
         }
-        // What plays before the key frame that it comes after belongs to the group before, and nothing depends on it.
-        self.skipping |= piece.is_none() && time >= self.key_frame;
+        if leads {
+            return piece.filter(|_| self.leading && !self.skipping);
+        }
+        self.skipping |= piece.is_none();
         piece.filter(|_| !self.skipping)
     }
 
@@ -382,7 +449,7 @@ impl Lane {
         let origin = self.origin();
         let output =
             |piece: Piece, time: u64| origin + gst::ClockTime::from_nseconds(piece.output(time).round() as u64);
-        let (mut piece, mut item) = (piece, self.queue.pop_front()?);
+        let (mut piece, mut item) = (piece, self.pop()?);
         if let (Item::Buffer(buffer, _), true) = (&mut item, self.encoded) {
             piece = self.decodable(buffer, time, piece);
         }

@@ -9,8 +9,8 @@
 //! Other streams take request pads `sink_%u`; `src_%u` of the same number appears with each. Raw sound is cut to the
 //! sample where the video is, with fades of 5 ms; where the video plays faster it is silent, or with `audio=scale`, up to twice as
 //! fast, sped up with its pitch kept. Encoded video is cut at key frames: all of a group of pictures that is decoded up to the last one
-//! wanted is kept, and all other streams are cut where it is; so they wait until the whole group is decided. Of other streams, buffers
-//! are kept or dropped whole by where they start. What is ahead of the video waits in the element.
+//! wanted is kept, and all other streams are cut where it is; what comes after the last one wanted waits until the group is over. Of other
+//! streams, buffers are kept or dropped whole by where they start. What is ahead of the video waits in the element.
 //!
 //! ```text
 //! gst-launch-1.0 filesrc location=in.mp4 ! decodebin name=d  d. ! videoconvert ! desumnet ! desumskim name=s ratio=0.2 ! \
@@ -18,9 +18,11 @@
 //!     d. ! queue ! audioconvert ! s.sink_0  s.src_0 ! audioconvert ! avenc_aac ! queue ! m.
 //! ```
 
+mod broken_link;
 mod clip;
 mod imp;
 mod lane;
+mod room;
 mod run;
 mod settings;
 mod sound;

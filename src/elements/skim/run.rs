@@ -11,14 +11,20 @@ use crate::{
     summary::{
         frames::Frames,
         live::{Place, Reason, Scored, Verdict},
+        online,
         timeline::{Fate, Piece, Timeline},
+        times::{Moment, Times, USUAL_SPACING},
     },
 };
 
-/// Duration that a frame without one is taken for where the caps tell none either, ns.
-pub const USUAL_SPACING: u64 = 40_000_000;
 /// Frames that segments are taken to have until one has come.
 const USUAL_FRAMES: u64 = 16;
+/// Segments that the longest is looked for among.
+const LATEST: usize = 64;
+/// By the scores, a pause of the video is played through if it is no longer than this, ns, or than so many frames. A plan says itself what
+/// plays.
+const PAUSE: u64 = 10_000_000_000;
+const PAUSE_FRAMES: u64 = 8;
 
 /// What goes out of the video's source pad, and what is posted meanwhile.
 pub enum Out {
@@ -36,6 +42,13 @@ struct Kept {
     part: Option<(f64, u64)>,
 }
 
+/// What the scorer says of a frame that the messages tell.
+struct Told {
+    score: f64,
+    importance: f64,
+    category: String,
+}
+
 /// What a frame's fate depends on.
 enum Awaits {
     /// The verdict on its group.
@@ -45,8 +58,13 @@ enum Awaits {
 
 enum Item {
     Event(gst::Event),
-    /// At this running time, ns; one without a time can't get another: it goes on as it is.
-    Frame(gst::Buffer, Option<(u64, Awaits)>),
+    /// Nothing comes from a running time on until another, ns.
+    Gap {
+        time: u64,
+        until: u64,
+    },
+    /// At a running time; one that has none, nor has one before it, goes on as it is.
+    Frame(gst::Buffer, Option<(Moment, Awaits, Option<Told>)>),
 }
 
 /// From PAUSED on.
@@ -55,14 +73,21 @@ pub struct Run {
     decider: Decider,
     pub timeline: Timeline,
     segment: gst::FormattedSegment<gst::ClockTime>,
+    /// One has gone out since the last flush.
+    segment_sent: bool,
     queue: VecDeque<Item>,
+    /// Of what comes in, in running time.
+    times: Times,
+    /// Running time of the last frame, and the video's own, ns.
+    own: Option<(u64, u64)>,
     /// On the latest groups, in order.
     verdicts: VecDeque<(u64, Option<Kept>)>,
     frames: Frames,
     clip: Option<Clip>,
     /// By the caps, ns; 0: they don't tell.
     spacing: u64,
-    /// Of all segments so far, ns.
+    /// Of the latest segments, ns, and the longest of them, give or take a quarter.
+    lengths: VecDeque<u64>,
     longest: u64,
     /// Frames without importance were already warned of.
     warned: bool,
@@ -77,11 +102,15 @@ impl Run {
             settings,
             timeline: Timeline::default(),
             segment: gst::FormattedSegment::new(),
+            segment_sent: false,
             queue: VecDeque::new(),
+            times: Times::default(),
+            own: None,
             verdicts: VecDeque::new(),
             frames: Frames::default(),
             clip: None,
             spacing: 0,
+            lengths: VecDeque::new(),
             longest: 0,
             warned: false,
         })
@@ -94,7 +123,8 @@ impl Run {
     pub fn begin_anew(&mut self) -> Result<Vec<gst::Event>, SettingsError> {
         let new = Self::new(self.settings.clone())?;
         let old = std::mem::replace(self, new);
-        (self.spacing, self.longest, self.warned) = (old.spacing, old.longest, old.warned);
+        (self.longest, self.warned) = (old.longest, old.warned);
+        self.set_spacing(old.spacing);
         let event = |item| if let Item::Event(event) = item { Some(event) } else { None };
         Ok(old.queue.into_iter().filter_map(event).collect())
     }
@@ -108,57 +138,115 @@ impl Run {
     /// Frames a second by the caps, as the time between two, ns.
     pub fn set_spacing(&mut self, spacing: u64) {
         self.spacing = spacing;
+        self.times.set_nominal(spacing);
+    }
+
+    /// How much waits for a decision.
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Usual time between two frames, ns.
+    pub fn usual_spacing(&self) -> u64 {
+        self.times.usual()
+    }
+
+    /// Running time up to which the video has come in or is decided, ns.
+    pub fn reached(&self) -> u64 {
+        self.times.last().map_or(0, Moment::end).max(self.timeline.decided())
     }
 
     /// A frame comes. Whether it is the first one that nobody has scored.
     pub fn add_frame(&mut self, buffer: gst::Buffer) -> bool {
         self.timeline.resume();
-        let meta = ImportanceMeta::of(&buffer);
-        let fate = buffer.pts().and_then(|pts| {
-            let time = self.segment.to_running_time(pts)?.nseconds();
-            let nominal = if self.spacing == 0 { USUAL_SPACING } else { self.spacing };
-            let duration = buffer.duration().map_or(nominal, gst::ClockTime::nseconds);
-            Some((time, self.decide(pts, time, duration, meta.as_ref())))
+        let scored_by = self.settings.plan.is_none();
+        let meta = if scored_by { ImportanceMeta::of(&buffer) } else { None };
+        let unscored = scored_by && meta.is_none();
+        let stamp = buffer.pts().map(|pts| self.segment.to_running_time(pts).map(gst::ClockTime::nseconds));
+        // What is outside of its segment has no time in it.
+        let moment = match stamp {
+            Some(None) => None,
+            stamp => self.times.next(stamp.flatten(), buffer.duration().map(gst::ClockTime::nseconds)),
+        };
+        let fate = moment.map(|moment| {
+            let own = self.own_time(buffer.pts(), stamp.flatten(), moment.time);
+            let awaits = self.decide(own, moment, meta.as_ref());
+            let told = meta.map(|meta| Told {
+                score: meta.segment_score,
+                importance: meta.importance,
+                category: meta.category,
+            });
+            (moment, awaits, told)
         });
         self.queue.push_back(Item::Frame(buffer, fate));
-        let unscored = meta.is_none() && self.settings.plan.is_none();
         unscored && !std::mem::replace(&mut self.warned, true)
     }
 
-    fn decide(&mut self, pts: gst::ClockTime, time: u64, duration: u64, meta: Option<&ImportanceMeta>) -> Awaits {
+    /// The video's own time where its running time is `time`: by the PTS, which is at the running time `stamp`, or by the frame before.
+    fn own_time(&mut self, pts: Option<gst::ClockTime>, stamp: Option<u64>, time: u64) -> Option<u64> {
+        let stamped = pts.and_then(|pts| self.segment.to_stream_time(pts)).map(gst::ClockTime::nseconds);
+        let own = match (stamped, stamp, self.own) {
+            (Some(own), Some(stamp), _) => Some((own + time).saturating_sub(stamp)),
+            (_, _, Some((before, own))) => Some(own + time.saturating_sub(before)),
+            _ => None,
+        };
+        self.own = own.map(|own| (time, own));
+        own
+    }
+
+    fn decide(&mut self, own: Option<u64>, frame: Moment, meta: Option<&ImportanceMeta>) -> Awaits {
+        let pause = PAUSE.max(PAUSE_FRAMES * self.times.usual());
         match &mut self.decider {
             Decider::Live(live) => {
-                self.timeline.begin(time, time);
-                let scored = |meta: &ImportanceMeta| Scored { score: meta.segment_score, importance: meta.importance };
-                let place = meta.map(|meta| Place {
-                    segment: meta.segment,
-                    duration: meta.segment_duration.nseconds(),
-                    scored: (!meta.flags.contains(Flags::UNSCORED)).then(|| scored(meta)),
+                self.timeline.begin(frame.time, frame.time);
+                self.timeline.set_longest_pause(pause);
+                let place = meta.map(|meta| {
+                    let (failed, unscored) = (meta.flags.contains(Flags::FAILED), meta.flags.contains(Flags::UNSCORED));
+                    let score = online::counted(meta.segment_score, failed, unscored);
+                    Place {
+                        segment: meta.segment,
+                        duration: meta.segment_duration.nseconds(),
+                        scored: score.map(|score| Scored { score, importance: meta.importance }),
+                    }
                 });
-                self.longest = self.longest.max(place.map_or(0, |place| place.duration));
-                let (group, verdicts) = live.frame(time, duration, place.as_ref());
+                let (group, verdicts) = live.frame(frame.time, frame.lasts, place.as_ref());
+                if let Some(place) = place.filter(|_| meta.is_some_and(|meta| meta.frame == 0)) {
+                    self.add_length(place.duration);
+                }
                 self.settle(verdicts);
                 Awaits::Group(group)
             }
             Decider::Plan(_) => {
-                self.follow(pts, time, duration);
-                let (Decider::Plan(follower), Some(own)) = (&self.decider, self.segment.to_stream_time(pts)) else {
-                    return Awaits::Nothing(None);
-                };
-                let part = follower.part(own.nseconds());
+                let Some(own) = own else { return Awaits::Nothing(None) };
+                self.follow(own, frame.time, frame.lasts);
+                let Decider::Plan(follower) = &self.decider else { return Awaits::Nothing(None) };
+                let part = follower.part(own);
                 Awaits::Nothing(part.and_then(|part| {
-                    let Fate::Kept(piece) = self.timeline.fate(time) else { return None };
-                    let end = time + (part.end_ns() - own.nseconds());
+                    let Fate::Kept(piece) = self.timeline.fate(frame.time) else { return None };
+                    let end = frame.time + (part.end_ns() - own);
                     Some(Kept { piece, reason: None, part: Some((part.score, end)) })
                 }))
             }
         }
     }
 
-    /// Decides by the plan what the video shows from this PTS and running time on.
-    fn follow(&mut self, pts: gst::ClockTime, time: u64, duration: u64) {
+    /// A segment begins that lasts so long. The longest of the latest counts; a little less than before changes nothing, so that the
+    /// latency does not change all the time.
+    fn add_length(&mut self, length: u64) {
+        self.lengths.push_back(length);
+        if self.lengths.len() > LATEST {
+            self.lengths.pop_front();
+        }
+        let longest = self.lengths.iter().copied().max().unwrap_or(0);
+        let much_less = self.lengths.len() == LATEST && longest < self.longest / 4 * 3;
+        if longest > self.longest || much_less {
+            self.longest = longest;
+        }
+    }
+
+    /// Decides by the plan what the video shows from its own time `own` on, which is the running time `time`.
+    fn follow(&mut self, own: u64, time: u64, duration: u64) {
         let Decider::Plan(follower) = &mut self.decider else { return };
-        let Some(own) = self.segment.to_stream_time(pts).map(gst::ClockTime::nseconds) else { return };
         // A plan plays from the beginning of the stream, whether or not a frame stands there.
         let start = self.segment.start().and_then(|start| self.segment.to_running_time(start));
         self.timeline.begin(time, start.map_or(time, gst::ClockTime::nseconds));
@@ -201,18 +289,25 @@ impl Run {
                 match segment.segment().downcast_ref::<gst::ClockTime>() {
                     Some(own) => {
                         self.segment = own.clone();
-                        if self.settings.retime { super::retimed(&event, gst::ClockTime::ZERO) } else { event }
+                        if !self.settings.retime {
+                            event
+                        } else if std::mem::replace(&mut self.segment_sent, true) {
+                            // In the output times just go on: an encoder would end what it is at with each further one.
+                            return;
+                        } else {
+                            super::retimed(&event, gst::ClockTime::ZERO)
+                        }
                     }
                     None => event,
                 }
             }
             EventView::Gap(gap) => {
                 let (pts, duration) = gap.get();
-                match self.gap(pts, duration.unwrap_or_default()) {
-                    Some(event) => event,
-                    None if self.settings.retime => return,
-                    None => event,
+                self.gap(pts, duration.unwrap_or_default());
+                if self.settings.retime {
+                    return;
                 }
+                event
             }
             EventView::Eos(_) => {
                 self.finish();
@@ -224,22 +319,29 @@ impl Run {
         self.queue.push_back(Item::Event(event));
     }
 
-    /// The video pauses: its time goes on as it did before. The event that says so in the output.
-    fn gap(&mut self, pts: gst::ClockTime, duration: gst::ClockTime) -> Option<gst::Event> {
-        self.finish();
-        let time = self.segment.to_running_time(pts)?.nseconds();
+    /// The video pauses. A short pause has the fate of what is around it; in a long one what waits is decided, and it is cut out.
+    fn gap(&mut self, pts: gst::ClockTime, duration: gst::ClockTime) {
+        let Some(time) = self.segment.to_running_time(pts).map(gst::ClockTime::nseconds) else { return };
         let until = time + duration.nseconds();
         if let Decider::Plan(_) = self.decider {
-            self.follow(pts, time, duration.nseconds());
-        } else if self.verdicts.back().is_some_and(|(_, kept)| kept.is_some_and(|kept| kept.piece.speed == 1.0)) {
-            self.timeline.keep(time, until, 1.0);
+            if let Some(own) = self.segment.to_stream_time(pts) {
+                self.follow(own.nseconds(), time, duration.nseconds());
+            }
         } else {
-            self.timeline.drop_until(until);
+            let since = self.times.last().map_or(time, Moment::end);
+            if until.saturating_sub(since) > PAUSE.max(PAUSE_FRAMES * self.times.usual()) {
+                self.finish();
+                self.timeline.drop_until(until);
+            }
         }
+        if self.settings.retime {
+            self.queue.push_back(Item::Gap { time, until });
+        }
+    }
+
+    /// The event that stands for a pause in the output, if it is kept.
+    fn pause(&self, time: u64, until: u64) -> Option<gst::Event> {
         let Fate::Kept(piece) = self.timeline.fate(time) else { return None };
-        if !self.settings.retime {
-            return None;
-        }
         let [start, end] = [time, until.min(piece.until)].map(|time| piece.output(time).round() as u64);
         let start = gst::ClockTime::from_nseconds(start);
         let duration = gst::ClockTime::from_nseconds(end) - start;
@@ -250,7 +352,12 @@ impl Run {
     pub fn release(&mut self) -> VecDeque<Out> {
         let mut out = VecDeque::new();
         while let Some(item) = self.queue.front() {
-            if let Item::Frame(_, Some((_, Awaits::Group(group)))) = item {
+            if let Item::Gap { time, .. } = item
+                && self.timeline.fate(*time) == Fate::Undecided
+            {
+                break;
+            }
+            if let Item::Frame(_, Some((_, Awaits::Group(group), _))) = item {
                 while self.verdicts.front().is_some_and(|(decided, _)| decided < group) {
                     self.verdicts.pop_front();
                 }
@@ -265,13 +372,14 @@ impl Run {
                     }
                     out.push_back(Out::Event(event));
                 }
+                Some(Item::Gap { time, until }) => out.extend(self.pause(time, until).map(Out::Event)),
                 Some(Item::Frame(buffer, None)) => out.push_back(Out::Buffer(buffer)),
-                Some(Item::Frame(buffer, Some((time, awaits)))) => {
+                Some(Item::Frame(buffer, Some((frame, awaits, told)))) => {
                     let kept = match awaits {
                         Awaits::Group(_) => self.verdicts.front().and_then(|(_, kept)| *kept),
                         Awaits::Nothing(kept) => kept,
                     };
-                    self.place(buffer, time, kept, &mut out);
+                    self.place(buffer, frame, kept, told, &mut out);
                 }
                 None => {}
             }
@@ -280,9 +388,16 @@ impl Run {
     }
 
     /// A frame goes out at its new time, or a gap where it was, or nothing.
-    fn place(&mut self, mut buffer: gst::Buffer, time: u64, kept: Option<Kept>, out: &mut VecDeque<Out>) {
-        self.frames.pass(time, buffer.duration().map(gst::ClockTime::nseconds));
-        let slot = kept.and_then(|kept| Some((kept, self.frames.place(&kept.piece, time)?)));
+    fn place(
+        &mut self,
+        mut buffer: gst::Buffer,
+        frame: Moment,
+        kept: Option<Kept>,
+        told: Option<Told>,
+        out: &mut VecDeque<Out>,
+    ) {
+        self.frames.pass(frame);
+        let slot = kept.and_then(|kept| Some((kept, self.frames.place(&kept.piece, frame)?)));
         if kept.is_none() {
             self.end_clip(buffer.pts(), out);
         }
@@ -293,35 +408,41 @@ impl Run {
             }
             return;
         };
-        let output = if self.settings.retime { slot.time } else { time };
-        self.extend_clip(&buffer, output, &kept, out);
+        let output = if self.settings.retime { slot.time } else { frame.time };
+        self.extend_clip(&buffer, output, &kept, told, out);
         if self.settings.retime {
+            // The picture is not to last longer than its part, or the sound would end before it.
+            let left = kept.part.map(|(_, end)| (kept.piece.output(end).round() as u64).saturating_sub(slot.time));
             let fields = buffer.make_mut();
             fields.set_pts(gst::ClockTime::from_nseconds(slot.time));
             fields.set_dts(None);
-            if let Some(duration) = slot.duration {
-                fields.set_duration(gst::ClockTime::from_nseconds(duration));
-            } else if let Some((duration, (_, end))) = fields.duration().zip(kept.part) {
-                // The picture is not to last longer than its part, or the sound would end before it.
-                fields.set_duration(duration.min(gst::ClockTime::from_nseconds(end - time)));
-            }
+            fields.set_duration(gst::ClockTime::from_nseconds(
+                left.map_or(slot.duration, |left| slot.duration.min(left)),
+            ));
         }
         out.push_back(Out::Buffer(buffer));
     }
 
     /// A frame is kept: `clip-start` if its clip begins. A time-lapse of everything has no clips.
-    fn extend_clip(&mut self, buffer: &gst::BufferRef, output: u64, kept: &Kept, out: &mut VecDeque<Out>) {
+    fn extend_clip(
+        &mut self,
+        buffer: &gst::BufferRef,
+        output: u64,
+        kept: &Kept,
+        told: Option<Told>,
+        out: &mut VecDeque<Out>,
+    ) {
         if self.settings.plan.is_none() && self.settings.mode == Mode::Timelapse {
             return;
         }
         if self.clip.as_ref().is_some_and(|clip| clip.from != kept.piece.from) {
             self.end_clip(buffer.pts(), out);
         }
-        let meta = ImportanceMeta::of(buffer).filter(|_| kept.part.is_none());
-        let score = kept.part.map(|part| part.0).or(meta.as_ref().map(|meta| meta.segment_score));
+        let score = kept.part.map(|part| part.0).or(told.as_ref().map(|told| told.score));
+        let importance = told.as_ref().map(|told| told.importance);
         let end = buffer.pts().map(|pts| pts + buffer.duration().unwrap_or_default());
         if let Some(clip) = &mut self.clip {
-            return clip.add(score, meta.as_ref(), end);
+            return clip.add(score, importance, end);
         }
         let clip = Clip {
             from: kept.piece.from,
@@ -330,8 +451,8 @@ impl Run {
             output: gst::ClockTime::from_nseconds(output),
             score,
             reason: kept.reason,
-            importance: meta.as_ref().map(|meta| meta.importance),
-            category: meta.map(|meta| meta.category),
+            importance,
+            category: told.map(|told| told.category),
         };
         out.push_back(Out::Message(clip.message(clip::START)));
         self.clip = Some(clip);

@@ -7,12 +7,17 @@ use gst::{prelude::*, subclass::prelude::*};
 use super::{
     imp::{CAT, Skim, State, keep_sticky},
     lane::{Lane, Next},
+    room::{self, Entry},
     settings::Mode,
 };
 use crate::summary::key_frames::KeyFrames;
 
-/// How far a stream may be ahead of the video before its upstream has to wait, ns.
-const AHEAD: u64 = 60_000_000_000;
+/// Upstream of encoded video is asked for a key frame when none has come for so long, ns, and again when it does not give one.
+const ASK: u64 = 10_000_000_000;
+/// How often it is asked before that is said.
+const ASKED_IN_VAIN: u32 = 6;
+/// How long encoded video may wait for the end of its group of pictures while nothing of that is wanted, ns.
+const LONGEST_GROUP: u64 = 600_000_000_000;
 
 impl Skim {
     /// A pair of pads of this number, active if the element is.
@@ -57,8 +62,15 @@ impl Skim {
         }
         // Of what has been decided already, the open piece at most concerns it.
         let piece = state.timeline().map_or(0, |timeline| timeline.numbers().end.saturating_sub(1));
-        state.lanes.insert(number, Lane::new(sinkpad.clone(), srcpad.clone(), piece));
+        let late = state.timeline().is_some_and(|timeline| timeline.decided() > 0);
+        state.lanes.insert(number, Lane::new(sinkpad.clone(), srcpad.clone(), piece, late));
         drop(state);
+        gst::debug!(
+            CAT,
+            imp = self,
+            "sink_{number} is added, from piece {piece} on{}",
+            if late { ", late" } else { "" }
+        );
         if element.current_state().max(element.pending_state()) > gst::State::Ready {
             let active = srcpad.set_active(true).and_then(|()| sinkpad.set_active(true));
             if let Err(error) = active {
@@ -105,35 +117,139 @@ impl Skim {
     }
 
     fn start_task(&self, number: u32, pad: &gst::Pad) -> Result<(), glib::BoolError> {
-        let weak = self.downgrade();
+        let (weak, own) = (self.downgrade(), pad.downgrade());
         pad.start_task(move || {
-            if let Some(this) = weak.upgrade() {
-                this.send_next(number);
-            }
+            let (Some(this), Some(pad)) = (weak.upgrade(), own.upgrade()) else { return };
+            this.guarded(&pad, |this| this.send_next(number));
         })
     }
 
-    fn lane_chain(&self, number: u32, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        // Upstream waits here while the stream is far ahead of the video.
-        let far = |state: &mut State| {
-            let decided = state.run.as_ref().filter(|run| !run.timeline.ended()).map(|run| run.timeline.decided());
-            let lane = state.lanes.get(&number).filter(|lane| !lane.flushing && lane.flow.is_ok());
-            let waits = |(lane, decided): (&Lane, u64)| lane.arrived() > decided.saturating_add(AHEAD);
-            state.failed.is_none() && lane.zip(decided).is_some_and(waits)
+    /// A turn of the task of a pad. A panic in it is an error of the element, and ends the task; out of it, it would end the process.
+    fn guarded(&self, pad: &gst::Pad, turn: impl FnOnce(&Self)) {
+        let element = self.obj().clone().upcast::<gst::Object>();
+        let stop = || {
+            let _ = pad.pause_task();
         };
-        let mut state = self.changed.wait_while(self.state(), far).unwrap_or_else(PoisonError::into_inner);
-        if let Some(error) = state.failed {
-            return Err(error);
+        Self::catch_panic_pad_function(Some(&element), stop, turn);
+    }
+
+    fn lane_chain(&self, number: u32, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut state = self.state();
+        let mut waited = false;
+        loop {
+            let State { failed, lanes, .. } = &*state;
+            let lane = lanes.get(&number).filter(|lane| !lane.flushing).ok_or(gst::FlowError::Flushing);
+            let entry = match (failed, lane) {
+                (Some(error), _) => return Err(*error),
+                (None, Ok(lane)) if lane.flow.is_ok() => {
+                    state.video().map_or(Entry::Enters, |video| room::entry(lane.load(), video))
+                }
+                (None, Ok(lane)) => return lane.flow,
+                (None, Err(flushing)) => return Err(flushing),
+            };
+            match entry {
+                Entry::Enters => break,
+                Entry::Lost => return Ok(self.lose(number, state)),
+                // Upstream waits here while the stream is far ahead of the video.
+                Entry::Waits(patience) => {
+                    if !std::mem::replace(&mut waited, true) {
+                        let (load, video) = (state.lanes.get(&number).map(Lane::load), state.video());
+                        gst::debug!(CAT, imp = self, "sink_{number} waits for the video: {load:?}, {video:?}");
+                    }
+                    state = match patience {
+                        Some(patience) => {
+                            self.changed.wait_timeout(state, patience).unwrap_or_else(PoisonError::into_inner).0
+                        }
+                        None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                    };
+                }
+            }
         }
         let lane = state.lanes.get_mut(&number).filter(|lane| !lane.flushing).ok_or(gst::FlowError::Flushing)?;
-        let flow = lane.flow?;
+        gst::trace!(CAT, obj = lane.sinkpad, "{:?}", buffer);
         let key_frame = lane.add_buffer(buffer);
+        let (load, sinkpad) = (lane.load(), lane.sinkpad.clone());
         if let Some((time, key_frames)) = key_frame.zip(state.leads(number)) {
             key_frames.add(time);
+            state.asked = None;
         }
+        let asks = self.wants_key_frame(number, &mut state);
+        let kept_whole = Self::give_in(load, &mut state);
         drop(state);
         self.changed.notify_all();
-        Ok(flow)
+        if let Some(times) = asks {
+            gst::debug!(
+                CAT,
+                obj = sinkpad,
+                "No key frame has come for {} s: asks for one",
+                u64::from(times) * ASK / 1_000_000_000
+            );
+            sinkpad.push_event(gst_video::UpstreamForceKeyUnitEvent::builder().all_headers(true).build());
+            if times == ASKED_IN_VAIN {
+                gst::element_imp_warning!(
+                    self,
+                    gst::StreamError::Encode,
+                    [
+                        "sink_{number}: no key frame has come for {} s, though upstream was asked for one. Encoded video can be cut only there, \
+                         and waits in memory: let the encoder make one every few seconds (x264enc: key-int-max)",
+                        u64::from(times) * ASK / 1_000_000_000
+                    ]
+                );
+            }
+        }
+        if let Some(leader) = kept_whole {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Encode,
+                ["sink_{leader}: too much waits for the next key frame: all of the video is kept until that comes"]
+            );
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// A buffer that nothing makes room for is lost.
+    fn lose(&self, number: u32, mut state: std::sync::MutexGuard<'_, State>) -> gst::FlowSuccess {
+        let Some(lane) = state.lanes.get_mut(&number) else { return gst::FlowSuccess::Ok };
+        lane.lose();
+        let first = !std::mem::replace(&mut lane.told, true);
+        drop(state);
+        if first {
+            gst::element_imp_warning!(
+                self,
+                gst::StreamError::Failed,
+                [
+                    "sink_{number}: {} MiB wait, and no video comes: what comes now is lost until it does",
+                    room::MOST >> 20
+                ]
+            );
+        }
+        gst::FlowSuccess::Ok
+    }
+
+    /// Whether the stream of this number is encoded video whose upstream is to be asked for a key frame: how often it was.
+    fn wants_key_frame(&self, number: u32, state: &mut State) -> Option<u32> {
+        let arrived = state.lanes.get(&number)?.load().arrived;
+        let newest = state.leads(number)?.newest()?;
+        let (last, times) = state.asked.unwrap_or((newest, 0));
+        if arrived.saturating_sub(last) < ASK {
+            return None;
+        }
+        state.asked = Some((last + ASK, times + 1));
+        Some(times + 1)
+    }
+
+    /// If too much waits for the next key frame: whose.
+    fn give_in(load: room::Stream, state: &mut State) -> Option<u32> {
+        let State { run, key_frames, .. } = state;
+        let (timeline, (leader, key_frames)) = (&run.as_ref()?.timeline, key_frames.as_mut()?);
+        key_frames.follow(timeline);
+        let behind = key_frames.timeline.decided() < timeline.decided();
+        let full = load.bytes >= room::MOST && !load.sending && behind;
+        if !full && key_frames.waiting(timeline) < LONGEST_GROUP {
+            return None;
+        }
+        key_frames.give_in(timeline);
+        Some(*leader)
     }
 
     fn lane_event(&self, number: u32, event: gst::Event) -> bool {
@@ -166,6 +282,7 @@ impl Skim {
             _ => {}
         }
         let kind = event.type_();
+        gst::debug!(CAT, obj = lane.sinkpad, "{:?}", event);
         let added = lane.add_event(event, manner);
         let (encoded, arrived) = (lane.is_encoded_video(), lane.arrived());
         if encoded {
@@ -215,6 +332,7 @@ impl Skim {
             };
             let next = if *flushing { Next::Wait } else { lane.next(timeline, run.settings.manner()) };
             if !matches!(next, Next::Wait) {
+                lane.sending = true;
                 break (next, lane.srcpad.clone());
             }
             guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
@@ -223,13 +341,21 @@ impl Skim {
         // There is room for more.
         self.changed.notify_all();
         let flow = match next {
-            Next::Buffer(buffer) => pad.push(buffer),
-            Next::Event(event) => {
-                pad.push_event(event);
-                return;
+            Next::Buffer(buffer) => {
+                gst::log!(CAT, obj = pad, "{:?}", buffer);
+                pad.push(buffer)
             }
-            Next::Wait => return,
+            Next::Event(event) => {
+                gst::log!(CAT, obj = pad, "{:?}", event);
+                pad.push_event(event);
+                Ok(gst::FlowSuccess::Ok)
+            }
+            Next::Wait => Ok(gst::FlowSuccess::Ok),
         };
+        if let Some(lane) = self.state().lanes.get_mut(&number) {
+            lane.sending = false;
+        }
+        self.changed.notify_all();
         if let Err(error) = flow {
             self.stop_sending(number, &pad, error);
         }
@@ -257,5 +383,25 @@ impl Skim {
                 ("Downstream of src_{number} takes no more buffers ({error:?}): see its own error")
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glib::subclass::types::ObjectSubclassIsExt;
+
+    #[test]
+    fn a_panic_in_a_pads_task_is_an_error_of_the_element() {
+        gst::init().unwrap();
+        let element: super::super::Skim = glib::Object::new();
+        let bus = gst::Bus::new();
+        element.set_bus(Some(&bus));
+        let pad = gst::Pad::new(gst::PadDirection::Src);
+        element.imp().guarded(&pad, |_| panic!("a bug"));
+        let message = bus.pop_filtered(&[gst::MessageType::Error]).unwrap();
+        let gst::MessageView::Error(error) = message.view() else { unreachable!() };
+        let said = format!("{} {:?}", error.error(), error.debug());
+        assert!(said.contains("Panicked: a bug"), "{said}");
     }
 }

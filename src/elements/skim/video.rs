@@ -1,6 +1,6 @@
 //! The video's pads: frames and events come in, and go out when they are decided.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use gst::{prelude::*, subclass::prelude::*};
 
@@ -16,14 +16,23 @@ impl Skim {
         if let Some(error) = state.failed {
             return Err(error);
         }
+        state.idle = None;
         let settled = state.settled();
         state.key_frames.iter_mut().for_each(|(_, key_frames)| key_frames.timeline.forget(settled));
         let run = state.run.as_mut().ok_or(gst::FlowError::Flushing)?;
         let latency = run.latency();
         let warn = run.add_frame(buffer);
         run.timeline.forget(settled);
-        let longer = run.latency() > latency;
+        let changed = run.latency() != latency;
         let out = run.release();
+        gst::trace!(
+            CAT,
+            imp = self,
+            "{} go out, {} wait, decided up to {} ms",
+            out.len(),
+            run.waiting(),
+            run.timeline.decided() / 1_000_000
+        );
         drop(state);
         self.changed.notify_all();
         if warn {
@@ -33,10 +42,18 @@ impl Skim {
                 ["Frames without importance are kept: put desumnet before desumskim, with mode=annotate"]
             );
         }
-        if longer {
+        if changed {
             self.post_latency();
         }
-        self.send(out)
+        let flow = self.send(out);
+        self.rest();
+        flow
+    }
+
+    /// Nothing of the video is on its way any more.
+    fn rest(&self) {
+        self.state().idle = Some(Instant::now());
+        self.changed.notify_all();
     }
 
     /// Pushes and posts; of what can't be pushed, the events that come only once stay on the pad.
@@ -44,6 +61,7 @@ impl Skim {
         while let Some(next) = out.pop_front() {
             match next {
                 Out::Buffer(buffer) => {
+                    gst::log!(CAT, obj = self.srcpad, "{:?}", buffer);
                     if let Err(error) = self.srcpad.push(buffer).or_else(|error| self.if_only_scored(error)) {
                         let event = |out| if let Out::Event(event) = out { Some(event) } else { None };
                         keep_sticky(&self.srcpad, out.into_iter().filter_map(event));
@@ -51,6 +69,7 @@ impl Skim {
                     }
                 }
                 Out::Event(event) => {
+                    gst::log!(CAT, obj = self.srcpad, "{:?}", event);
                     self.srcpad.push_event(event);
                 }
                 Out::Message(structure) => {
@@ -90,8 +109,10 @@ impl Skim {
             run.set_spacing(gst_video::VideoInfo::from_caps(caps).map_or(0, |info| nominal_spacing(&info)));
         }
         let caps = caps.is_some();
+        gst::debug!(CAT, obj = self.sinkpad, "{:?}", event);
         run.add_event(event);
         let out = run.release();
+        state.idle = None;
         drop(state);
         self.changed.notify_all();
         if caps {
@@ -99,6 +120,7 @@ impl Skim {
         }
         // What downstream thinks of the frames, upstream hears at its next one.
         let _ = self.send(out);
+        self.rest();
         true
     }
 

@@ -11,7 +11,7 @@ pub const CELL: f64 = 0.25e9;
 pub struct Look<'a> {
     settings: &'a Settings,
     last: bool,
-    /// Time from the first undecided segment's start to each one's start, and to the end of all.
+    /// Time from the first undecided segment's start to each scored one's start, and to the end of all.
     ends: Vec<u64>,
     /// Importance times time, likewise.
     worths: Vec<f64>,
@@ -30,26 +30,33 @@ impl<'a> Look<'a> {
             (below + up_to) as f64 / (2 * known.len()) as f64
         };
         let (mut ends, mut worths) = (vec![0], vec![0.0]);
-        for (i, segment) in online.ahead.iter().enumerate() {
-            ends.push(ends[i] + segment.duration);
-            worths.push(worths[i] + rank(segment.score) * segment.duration as f64);
+        let scored = online.ahead.iter().filter_map(|segment| Some((segment.score?, segment.duration)));
+        for (i, (score, duration)) in scored.enumerate() {
+            ends.push(ends[i] + duration);
+            worths.push(worths[i] + rank(score) * duration as f64);
         }
-        let future = if last { 0.0 } else { (HORIZON - online.ahead_time as f64).max(0.0) };
+        let seen = ends[ends.len() - 1] as f64;
+        let future = if last { 0.0 } else { (HORIZON - seen).max(0.0) };
         // Of a clip to come, all but its ends.
         let rolls = (online.settings.pre_roll + online.settings.post_roll) as f64;
         let shown = 1.0 - rolls / (2.0 * rolls.max(online.settings.min_clip as f64)).max(1.0);
-        let time = online.ahead_time as f64 + future;
+        let time = seen + future;
         // More than all of it can't be kept, each clip rounded up to a cell.
-        let all = time + online.ahead.len() as f64 * CELL;
+        let all = time + (ends.len() - 1) as f64 * CELL;
         let room = (online.left() + online.settings.ratio * time).min(all);
         Self {
             settings: &online.settings,
             last,
             ends,
             worths,
-            importance_before: online.past.back().map_or(0.0, |decision| rank(decision.segment.score)),
+            importance_before: online.past.back().and_then(|decision| decision.segment.score).map_or(0.0, rank),
             later: worth_later(known, future, (room / CELL).max(0.0) as usize).map(|worth| worth * shown).collect(),
         }
+    }
+
+    /// Scored segments that are seen.
+    pub fn count(&self) -> usize {
+        self.ends.len() - 1
     }
 
     /// Cells of the budget, for what is seen and what comes.
@@ -64,7 +71,7 @@ impl<'a> Look<'a> {
 
     /// The most that clips from each segment on show, with what comes later, by the number of cells that are left.
     pub fn best_from_each(&self) -> Vec<Vec<f64>> {
-        let count = self.ends.len() - 1;
+        let count = self.count();
         let mut best = vec![self.later.clone(); count + 1];
         for first in (0..count).rev() {
             let mut here = best[first + 1].clone();
