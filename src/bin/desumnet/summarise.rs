@@ -16,6 +16,7 @@ use crate::{
     reports::{Kind, Reports, paths},
     results,
     scoring::{Cached, MS, bar},
+    tell::say,
 };
 
 /// Least probability of a category that people are told of: likelier than all others together. A model that knows none that fits
