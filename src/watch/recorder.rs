@@ -21,10 +21,9 @@ use super::ring::Packet;
 
 /// What a crash may cost at the end of a clip, and what a clip may be too long.
 pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
-/// How far another stream may be behind the pictures before it is taken to be silent there, and how far it is told to be, ns: the muxer
-/// puts nothing into the file before it knows of all.
+/// How far another stream may be behind the pictures, ns, before the file goes on without: the muxer puts nothing into it before it knows
+/// of all. (Its buffers for gaps, which would let a stream come back, are taken at once in GStreamer 1.22, whatever their time.)
 const BEHIND: u64 = 5_000_000_000;
-const SILENT: u64 = 4_000_000_000;
 /// Bytes that may wait for the muxer.
 const WAITING: u64 = 64 << 20;
 /// How long the muxer may take for a clip's end.
@@ -91,8 +90,9 @@ pub struct Recorder {
     start: u64,
     /// How long before it plays the first picture is decoded; known with that.
     lead: Option<gst::ClockTime>,
-    /// Streams that have begun, and when what each got ends, running time in ns.
+    /// Streams that have begun, those that are over, and when what each got ends, running time in ns.
     begun: Vec<bool>,
+    over: Vec<bool>,
     fed: Vec<u64>,
     written: Written,
 }
@@ -107,9 +107,6 @@ impl Recorder {
         let muxer = gst::ElementFactory::make("mp4mux")
             .property("fragment-duration", FRAGMENT.mseconds() as u32)
             .property("streamable", true)
-            // What comes first goes in first, also where a stream has a gap.
-            .property("interleave-time", 0u64)
-            .property("interleave-bytes", 0u64)
             .build()
             .map_err(missing)?;
         // It can't be gone back in: the muxer would write a duration to its head, and to its end an index of the fragments, neither of
@@ -127,6 +124,7 @@ impl Recorder {
             start,
             lead: None,
             begun: vec![false; caps.len()],
+            over: vec![false; caps.len()],
             fed: vec![start; caps.len()],
             written: Written::default(),
         };
@@ -155,7 +153,7 @@ impl Recorder {
     }
 
     /// More of each stream. Writes what the muxer has made of the streams so far. Where a stream falls behind the pictures, the file goes on
-    /// without it; what comes of it later goes in where it belongs.
+    /// without it to its end.
     ///
     /// # Errors
     /// [`RecordError::Unwritable`] or [`RecordError::Stuck`]
@@ -163,8 +161,7 @@ impl Recorder {
         for (i, (source, packets)) in self.sources.iter().zip(streams).enumerate() {
             for packet in packets {
                 let Some(mut buffer) = packet.data.buffer_owned() else { continue };
-                if i > 0 && packet.time < self.fed[i].saturating_sub(packet.duration) {
-                    // It comes when the file was told that there is none.
+                if self.over[i] {
                     continue;
                 }
                 self.fed[i] = self.fed[i].max(packet.end());
@@ -183,8 +180,9 @@ impl Recorder {
             }
         }
         for i in 1..self.sources.len() {
-            if self.begun[i] && self.fed[i] + BEHIND < self.fed[0] {
-                self.skip(i, self.fed[0] - SILENT);
+            if !self.over[i] && self.fed[i] + BEHIND < self.fed[0] {
+                self.over[i] = true;
+                let _ = self.sources[i].end_of_stream();
             }
         }
         if self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
@@ -211,14 +209,6 @@ impl Recorder {
         self.file.write_all(&bytes).map_err(|e| self.unwritable(&e))?;
         self.written.note(buffer, &bytes);
         Ok(())
-    }
-
-    /// A stream has nothing up to a time, ns.
-    fn skip(&mut self, stream: usize, until: u64) {
-        let from = std::mem::replace(&mut self.fed[stream], until);
-        let time = self.lead.unwrap_or_default() + gst::ClockTime::from_nseconds(from.saturating_sub(self.start));
-        let gap = gst::event::Gap::builder(time).duration(gst::ClockTime::from_nseconds(until.saturating_sub(from)));
-        self.sources[stream].send_event(gap.build());
     }
 
     /// Ends the file at the first end of a fragment at or after `end`; when it ends then. Both running time, ns. Then the file is on the

@@ -211,6 +211,8 @@ struct Streams {
 pub struct Connection {
     bin: gst::Bin,
     pipeline: gst::Pipeline,
+    /// It did not even begin. What tells why may be in no bin any more.
+    failed: bool,
     streams: Arc<Streams>,
 }
 
@@ -227,7 +229,7 @@ impl Connection {
         let streams = Arc::new(Streams::new(shared, &bin, pictures));
         let failed = |e: glib::BoolError| SourceError::Pipeline(e.to_string());
         pipeline.add(&bin).map_err(failed)?;
-        let connection = Self { bin, pipeline: pipeline.clone(), streams: streams.clone() };
+        let mut connection = Self { bin, pipeline: pipeline.clone(), failed: false, streams: streams.clone() };
         if uri.starts_with("test:") {
             if let Some(missing) = lacking(TEST) {
                 return Err(SourceError::Missing(missing));
@@ -258,13 +260,13 @@ impl Connection {
             connection.bin.add(&source).map_err(failed)?;
         }
         // What goes wrong is told on the bus.
-        let _ = connection.bin.sync_state_with_parent();
+        connection.failed = connection.bin.sync_state_with_parent().is_err();
         Ok(connection)
     }
 
     /// Whether a message is this connection's.
     pub fn owns(&self, message: &gst::Message) -> bool {
-        message.src().is_some_and(|source| source == &self.bin || source.has_as_ancestor(&self.bin))
+        self.failed || message.src().is_some_and(|source| source == &self.bin || source.has_as_ancestor(&self.bin))
     }
 
     /// Whether a message is of what carries sound only.
@@ -550,9 +552,9 @@ impl Streams {
 
     /// Nobody wants it.
     fn leave_out(&self, pad: &gst::Pad) -> Built<()> {
-        let nowhere = self.part("fakesink")?;
-        nowhere.set_property("async", false);
-        nowhere.set_property("sync", false);
+        // It would wait for a first picture, and nobody would let it go on, were that said later.
+        let nowhere = gst::ElementFactory::make("fakesink").property("async", false).property("sync", false).build()?;
+        self.add(&nowhere)?;
         Ok(link(pad, &nowhere)?)
     }
 
