@@ -31,6 +31,8 @@ pub fn hide(text: &str) -> String {
             .map_or(0, |i| i + rest[i..].chars().next().map_or(1, char::len_utf8));
         let is_end = |c: char| c.is_whitespace() || c.is_control() || "\"'<>`".contains(c);
         let end = rest[colon..].find(is_end).map_or(rest.len(), |length| colon + length);
+        // A sentence goes on behind it.
+        let end = colon + 3 + rest[colon + 3..end.max(colon + 3)].trim_end_matches([':', ';', ',', '.', ')']).len();
         told += &rest[..start];
         told += &safe(&rest[start..end]);
         rest = &rest[end..];
@@ -270,6 +272,7 @@ mod tests {
             secrets.hide("see http://u:p@h/ and RTSP://admin:s3cr%20et@cam/other"),
             "see http://***@h/ and RTSP://***@cam/other"
         );
+        assert_eq!(hide("a://h/user=me: no (see a://u@h/?key=b)."), "a://h/user=***: no (see a://***@h/?key=***).");
         assert_eq!(hide("é://x a://u:p@h, b"), "é://x a://***@h, b");
         assert_eq!(hide("100 % of a.mp4"), "100 % of a.mp4");
     }

@@ -105,6 +105,9 @@ impl Desk {
         let mut intake = Intake::new(self, now, giver, complaints);
         for arrival in arrivals {
             intake.take(arrival);
+            if recorder.is_finished() {
+                break;
+            }
         }
         intake.finish();
         let mut taken = intake.carried_out();
@@ -113,8 +116,9 @@ impl Desk {
                 return intake.abandon();
             }
         }
-        // Its panic was told where it happened.
-        let _ = recorder.join();
+        if let Err(panic) = recorder.join() {
+            std::panic::resume_unwind(panic);
+        }
     }
 
     fn tell(&self, kind: Kind, line: &Line) {
@@ -127,22 +131,20 @@ impl Desk {
     fn finish(&self, open: Open, end: u64, complaints: &Complaints) {
         let Open { path, mut line, recorder, failed, picture, start, .. } = open;
         let mut whole = !failed && recorder.is_some();
+        let mut reached = line.start_ns;
         if let Some(mut recorder) = recorder {
-            let finished = if failed { Ok(recorder.give_up()) } else { recorder.finish(end) };
-            whole &= finished.is_ok();
-            line.set_end(start, *finished.as_ref().unwrap_or(&recorder.reached()));
             if !failed {
+                let finished = recorder.finish(end);
+                whole = finished.is_ok();
                 complaints.check("disk", finished.map(drop));
             }
+            reached = if whole { recorder.reached() } else { recorder.give_up() };
+            line.set_end(start, reached);
         }
         if !whole {
             self.counts.missed.fetch_add(1, Ordering::Relaxed);
         }
-        let is_empty = path.metadata().map_or(0, |file| file.len()) == 0;
-        if is_empty || !whole {
-            self.counts.missed.fetch_add(1, Ordering::Relaxed);
-        }
-        if is_empty {
+        if reached <= line.start_ns {
             // Nothing of it could be written, and it is no clip.
             let _ = std::fs::remove_file(&path);
             self.folder.release(&path);
@@ -159,7 +161,8 @@ impl Desk {
             complaints.check("picture", made.map_err(|reason| format!("{}: {reason}", picture.display())));
         }
         // The line comes last: it tells of files that no power cut takes away.
-        complaints.check("line", self.folder.sync().and_then(|()| self.folder.add(&line)));
+        complaints.check("folder", self.folder.sync());
+        complaints.check("line", self.folder.add(&line));
         self.folder.release(&path);
         self.counts.clips.fetch_add(1, Ordering::Relaxed);
         self.tell(Kind::End, &line);
@@ -365,6 +368,22 @@ mod tests {
         Arrival::Decided(Decision { start, end, kept })
     }
 
+    fn desk(folder: &Path) -> (Desk, Arc<Mutex<Vec<String>>>) {
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let saying = said.clone();
+        let desk = Desk {
+            camera: "yard".into(),
+            limits: Limits { time: 20 * SECOND, bytes: 1 << 20 },
+            longest: 60 * SECOND,
+            folder: Arc::new(Folder::open(folder).unwrap()),
+            keep: None,
+            outlets: Arc::default(),
+            counts: Arc::default(),
+            say: Arc::new(move |text| saying.lock().unwrap().push(text)),
+        };
+        (desk, said)
+    }
+
     /// A camera whose disk hangs while it opens a clip's file.
     struct Hanging {
         arrivals: SyncSender<Arrival>,
@@ -377,18 +396,7 @@ mod tests {
 
     impl Hanging {
         fn start(folder: &Path, bytes: usize) -> Self {
-            let said = Arc::new(Mutex::new(Vec::new()));
-            let saying = said.clone();
-            let desk = Desk {
-                camera: "yard".into(),
-                limits: Limits { time: 20 * SECOND, bytes: 1 << 20 },
-                longest: 60 * SECOND,
-                folder: Arc::new(Folder::open(folder).unwrap()),
-                keep: None,
-                outlets: Arc::default(),
-                counts: Arc::default(),
-                say: Arc::new(move |text| saying.lock().unwrap().push(text)),
-            };
+            let (desk, said) = desk(folder);
             let (entered, opens) = sync_channel(9);
             let (release, released) = sync_channel(9);
             let (arrivals, arrived) = sync_channel(1);
@@ -479,5 +487,22 @@ mod tests {
         let [said] = &said[..] else { panic!("{said:?}") };
         assert!(said.starts_with("yard: the disk is too slow or hangs, and all that may wait for it does"), "{said}");
         assert!(said.contains("the clip ends early"), "{said}");
+    }
+
+    #[test]
+    fn a_clip_that_the_disk_has_no_room_for_is_counted_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (desk, said) = desk(folder.path());
+        let (counts, (sender, arrivals)) = (desk.counts.clone(), sync_channel(99));
+        pictures(50).into_iter().for_each(|packet| sender.send(Arrival::Video(packet)).unwrap());
+        sender.send(decision(SECOND, 2 * SECOND, 1.0)).unwrap();
+        drop(sender);
+        let bounds = Bounds { bytes: 1 << 20, time: LONGEST_WAIT };
+        let full: Create = Box::new(|_| File::options().write(true).open("/dev/full"));
+        desk.run_with(&arrivals, || 9 * SECOND, bounds, full);
+        let counted = [&counts.clips, &counts.missed].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!((counted, std::fs::read_dir(folder.path()).unwrap().count()), ([0, 1], 0));
+        let said = said.lock().unwrap();
+        assert!(said[0].contains("can't be written: No space left on device"), "{said:?}");
     }
 }

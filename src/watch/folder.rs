@@ -6,6 +6,7 @@ use std::{
     collections::HashSet,
     ffi::OsString,
     fs::{File, OpenOptions},
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
@@ -111,8 +112,11 @@ impl Folder {
     /// # Errors
     /// [`FolderError`]
     pub fn sync(&self) -> Result<(), FolderError> {
-        let synced = File::open(&self.path).and_then(|folder| folder.sync_all());
-        synced.map_err(|source| FolderError { path: self.path.clone(), source })
+        match File::open(&self.path).and_then(|folder| folder.sync_all()) {
+            // Not every file system does it, or has to.
+            Err(e) if matches!(e.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+            synced => synced.map_err(|source| FolderError { path: self.path.clone(), source }),
+        }
     }
 
     /// Where a clip of a camera goes that begins at a time; taken until [`Self::release`].
@@ -193,7 +197,7 @@ impl Folder {
             return Ok(());
         }
         let gone = |path: &Path| match std::fs::remove_file(path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(FolderError { path: path.into(), source: e }),
+            Err(e) if e.kind() != ErrorKind::NotFound => Err(FolderError { path: path.into(), source: e }),
             _ => Ok(()),
         };
         let each = videos.iter().map(|video| gone(&video.with_extension(PICTURE)).and_then(|()| gone(video)));
@@ -235,7 +239,7 @@ impl Folder {
 /// A file's text; none where it is not there.
 fn read(path: &Path) -> std::io::Result<String> {
     match std::fs::read(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(String::new()),
         // A power cut may have left anything.
         read => read.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
     }

@@ -26,7 +26,8 @@ pub const FRAGMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 const BEHIND: u64 = 5_000_000_000;
 /// Bytes that may wait for the muxer.
 const WAITING: u64 = 64 << 20;
-/// How long the muxer may take for a clip's end.
+/// How long the muxer may take for something when that much waits, and for a clip's end.
+const LAG: gst::ClockTime = gst::ClockTime::from_seconds(5);
 const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
 /// Why a clip can't be written, or not further. What is written stays, and plays.
@@ -185,8 +186,9 @@ impl Recorder {
                 let _ = self.sources[i].end_of_stream();
             }
         }
-        if self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
-            return Err(RecordError::Stuck { path: self.path.clone() });
+        while self.sources.iter().map(gst_app::AppSrc::current_level_bytes).sum::<u64>() > WAITING {
+            let muxed = self.muxed.try_pull_sample(LAG);
+            self.write(&muxed.ok_or_else(|| RecordError::Stuck { path: self.path.clone() })?)?;
         }
         self.write_out()?;
         self.failure().map_or(Ok(()), Err)

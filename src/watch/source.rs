@@ -44,7 +44,9 @@ const PACES: [(&str, Pace); 3] = [("file:", Pace::Asked), ("http:", Pace::Pieces
 pub enum SourceError {
     #[error("{camera}: nothing here reads such a URI: give rtsp://, srt://, http(s)://, v4l2://, file:// or test://")]
     Scheme { camera: String },
-    #[error("{camera} refuses the user or the password: give them as rtsp://USER:PASSWORD@HOST/..., with %40 for @")]
+    #[error(
+        "{camera} refuses the user or the password: give them before the host, as USER:PASSWORD@HOST, with %40 for @"
+    )]
     Password { camera: String },
     #[error("{camera} is not there: {reason}; check the address and the path")]
     NotFound { camera: String, reason: String },

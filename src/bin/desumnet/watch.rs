@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     error::Error,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        mpsc::{Sender, channel, sync_channel},
+    },
     time::Duration,
 };
 
@@ -44,6 +47,10 @@ const LOOK_AHEAD: Duration = Duration::from_secs(10);
 const SCORED_LATE: Duration = Duration::from_secs(30);
 /// Bytes of a camera's streams that may wait to be decided on: half a minute of 30 Mbit/s.
 const WAITING: usize = 128 << 20;
+
+/// Messages that may wait to be written, and how long they may take in the end.
+const MESSAGES: usize = 1_000;
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is being watched, for a signal to end.
 static WATCHED: Mutex<Vec<Stop>> = Mutex::new(Vec::new());
@@ -101,7 +108,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let events = listed(&args.events, "give a file with a place for events a line")?;
     let events = events.iter().map(|event| event.parse()).collect::<Result<Vec<Target>, _>>()?;
     let trust = args.events_ca.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
-    let say: Say = Arc::new(|text| eprintln!("{}", secrets::hide(&text)));
+    let (say, said) = messages();
     let folder = Arc::new(Folder::open(&args.clips)?);
     let open = |target: Target| Outlet::open(target, &trust, say.clone());
     let outlets = Arc::new(events.into_iter().map(open).collect::<Result<Vec<_>, _>>()?);
@@ -128,10 +135,42 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     cameras.into_iter().for_each(|camera| watched.watch(camera, say.clone()));
     watched_now().extend(watched.stop_handles());
     give_back_memory();
-    match watched.wait() {
+    let failed = watched.wait();
+    // They tell what they lose.
+    drop(outlets);
+    said();
+    match failed {
         0 => Ok(()),
         failed => Err(format!("{failed} of {all} cameras could not be watched").into()),
     }
+}
+
+/// What writes messages to the standard error output, and what waits until all are written. They have a thread of their own: the output may
+/// be a file on a disk that hangs, and those who say something never wait.
+fn messages() -> (Say, impl FnOnce()) {
+    enum Message {
+        Text(String),
+        Last(Sender<()>),
+    }
+    let (sender, messages) = sync_channel(MESSAGES);
+    std::thread::spawn(move || {
+        for message in messages {
+            match message {
+                Message::Text(text) => eprintln!("{}", secrets::hide(&text)),
+                // Nobody waits any more only when it took too long.
+                Message::Last(written) => drop(written.send(())),
+            }
+        }
+    });
+    let last = sender.clone();
+    let say: Say = Arc::new(move |text| drop(sender.try_send(Message::Text(text))));
+    let said = move || {
+        let (written, all_written) = channel();
+        if last.try_send(Message::Last(written)).is_ok() {
+            let _ = all_written.recv_timeout(PATIENCE);
+        }
+    };
+    (say, said)
 }
 
 /// The C library keeps what was freed, for each thread of its own: half of the process after half an hour, and more by the day.
