@@ -299,7 +299,7 @@ fn what_downstream_does_not_take_of_a_live_stream_makes_upstream_wait() {
         rig
     });
     let mut count = 0;
-    while taken.recv_timeout(Duration::from_millis(500)).is_ok() {
+    while taken.recv_timeout(Duration::from_secs(1)).is_ok() {
         count += 1;
     }
     // The latency of 0.64 s and one second more wait; the first is with downstream, and the last with upstream.
