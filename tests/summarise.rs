@@ -392,10 +392,10 @@ fn what_a_file_lacks_is_said() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(!output.status.success() || said.contains("though it tells of 4.0 s"), "{said}");
     // The decoders of H.264.
-    for verb in [&["skim", text(&video), "-o", text(&out), "--plan", text(&file)][..], &["score", text(&video)]] {
+    let score = ["score", text(&video), "--no-cache", "--model", text(&model)];
+    for verb in [&["skim", text(&video), "-o", text(&out), "--plan", text(&file)][..], &score] {
         let output = Command::new(env!("CARGO_BIN_EXE_desumnet"))
             .args(verb)
-            .args(if verb[0] == "score" { &["--no-cache", "--model", text(&model)][..] } else { &[] })
             .env("GST_PLUGIN_FEATURE_RANK", "avdec_h264:NONE,openh264dec:NONE,vah264dec:NONE,v4l2h264dec:NONE")
             .output()
             .unwrap();

@@ -99,7 +99,7 @@ fn sound_that_stops_holds_up_no_pictures() {
     let rendered = render(PLAIN, 500, 0);
     let is_there = |time: u64| !(2_000_000_000..12_000_000_000).contains(&time);
     let sound: Vec<Packet<gst::Sample>> = rendered.sound.iter().filter(|p| is_there(p.time)).cloned().collect();
-    let mut recorder = Recorder::begin(&path, &caps(&rendered), 0).unwrap();
+    let mut recorder = begin(&path, &rendered);
     let between = |packets: &[Packet<gst::Sample>], second: u64| -> Vec<Packet<gst::Sample>> {
         packets.iter().filter(|packet| packet.time / 1_000_000_000 == second).cloned().collect()
     };
@@ -107,7 +107,10 @@ fn sound_that_stops_holds_up_no_pictures() {
         recorder.push(vec![between(&rendered.video, second), between(&sound, second)]).unwrap();
     }
     // All but the last seconds are in the file, without any sound.
-    wait_for("the pictures", || (try_probe(&path, "v").ok()?.len() >= 140).then_some(()));
+    wait_for("the pictures", || {
+        recorder.write_out().unwrap();
+        (try_probe(&path, "v").ok()?.len() >= 140).then_some(())
+    });
     for second in 12..20 {
         recorder.push(vec![between(&rendered.video, second), between(&sound, second)]).unwrap();
     }
