@@ -21,7 +21,7 @@ fn lock(passed: &Mutex<Passed>) -> MutexGuard<'_, Passed> {
     passed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Changes what `from` sends to `to`, and drops what comes out of `encoder` after the nearest whole frame. A frame is `frame`
+/// Changes what `from` sends to `to`, and drops what comes out of `encoder` after the frame that the sound ends in. A frame is `frame`
 /// samples; the sound is interleaved, and silence is 0.
 pub fn make_up(from: &gst::Pad, to: &gst::Pad, encoder: &gst::Pad, frame: u64) {
     let passed = Arc::new(Mutex::new(Passed::default()));
@@ -50,7 +50,7 @@ pub fn make_up(from: &gst::Pad, to: &gst::Pad, encoder: &gst::Pad, frame: u64) {
                 passed.end = pts.map(|pts| pts + time(samples - early));
             }
             Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos && passed.samples > frame => {
-                let wanted = (passed.samples + frame / 2) / frame;
+                let wanted = passed.samples.div_ceil(frame);
                 passed.wanted = Some(wanted);
                 let missing = (wanted + 1) * frame - passed.samples;
                 let mut silence = gst::Buffer::from_mut_slice(vec![0u8; (missing * u64::from(sound.bpf())) as usize]);
