@@ -507,8 +507,9 @@ impl Streams {
         let (Err(error), Some(bin)) = (done, self.bin.upgrade()) else { return };
         match error {
             PartError::Missing(missing) => {
+                // Whoever hears the error looks for it.
+                self.shared.lacks(missing.clone());
                 gst::element_error!(bin, gst::CoreError::MissingPlugin, ("{}", missing));
-                self.shared.lacks(missing);
             }
             PartError::Failed(error) => gst::element_error!(bin, gst::CoreError::Failed, ("{}", error)),
         }
