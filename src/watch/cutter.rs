@@ -3,9 +3,9 @@
 //! Until that is known, a clip gets all that comes: what nobody decided on yet is in its file when there is a crash, and what turns out to
 //! be too much is cut off at its end.
 //!
-//! No picture is in two clips, unless a break ends one before all is decided. A clip begins with a key frame, and some cameras send one in minutes. Where what is to be kept next can
-//! only be decoded from a key frame that the clip before has already, that clip goes on to there. It is cut off at the key frame instead
-//! where it would become longer than it may, and is long enough without what follows.
+//! A clip begins with a key frame, and some cameras send one in minutes. Where the next moment can only be decoded from a key frame that
+//! the clip before has long had, that clip goes on to there, so that no more than [`OVERLAP`] is in two clips, unless a break ends one
+//! before all is decided. It is cut off at the key frame instead where it would become longer than it may, and is long enough without.
 
 use std::collections::VecDeque;
 
@@ -17,6 +17,9 @@ const PATIENCE: u64 = 2_000_000_000;
 /// As much that nothing was decided on belongs to what is kept before it, ns: between two segments, whose times follow the arrival of
 /// packets, and before a break, where the last segment is scored late.
 const SLACK: u64 = 2_000_000_000;
+
+/// As much may be in two clips, of two moments, ns: between key frames that come as often as is usual.
+const OVERLAP: u64 = 4_000_000_000;
 
 /// What a moment is kept for.
 #[derive(Clone, Debug, PartialEq)]
@@ -159,12 +162,12 @@ impl<T: Clone> Cutter<T> {
         }
     }
 
-    /// The open clip ends once no other one will need a picture of it.
+    /// The open clip ends once no other one will need more than a little of it.
     fn end_what_is_over(&mut self) {
         if let Some(open) = &mut self.open
             && let Some(over) = open.over
         {
-            open.ending |= self.ring.open(over).is_none_or(|cursor| cursor.start() >= open.clip.end);
+            open.ending |= self.ring.open(over).is_none_or(|cursor| cursor.start() + OVERLAP >= open.clip.end);
         }
     }
 
@@ -240,11 +243,14 @@ impl<T: Clone> Cutter<T> {
 
 fn next<T: Clone>(open: &Open, decision: &Decision, ring: &Ring<T>, longest: u64) -> Next {
     let fits = decision.end.saturating_sub(open.asked) <= longest;
-    if fits && open.over.is_none() && decision.start <= open.clip.end + SLACK {
+    let is_near = open.over.is_none() && decision.start <= open.clip.end + SLACK;
+    if fits && is_near {
         return Next::GoesOn;
     }
+    // Of what goes on, nothing is in both.
+    let overlap = if is_near { 0 } else { OVERLAP };
     match ring.open(decision.start).map(|cursor| cursor.start()) {
-        Some(key) if key >= open.clip.end => Next::Ends,
+        Some(key) if key + overlap >= open.clip.end => Next::Ends,
         None => Next::Ends,
         Some(key) if !fits && key >= open.clip.start + longest / 2 => Next::EndsAt(key),
         Some(_) => Next::GoesOn,
@@ -449,8 +455,8 @@ mod tests {
                 match step {
                     Step::Begin(clip) => {
                         prop_assert!(open.is_none() && clip.start % SECOND == 0);
-                        // Nothing is in two clips, but where a break ended one before all was decided.
-                        prop_assert!(clip.start >= ended || !breaks.is_empty());
+                        // Little is in two clips, but where a break ended one before all was decided.
+                        prop_assert!(clip.start + OVERLAP >= ended || !breaks.is_empty());
                         (open, last) = (Some(clip.start), None);
                     }
                     Step::Packets(streams) => for packet in &streams[0] {

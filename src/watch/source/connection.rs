@@ -100,7 +100,7 @@ pub struct Shared {
     was_live: AtomicBool,
     /// Its sound is broken, and left out.
     without_sound: AtomicBool,
-    /// The last plugin that was missing.
+    /// A plugin that is missing.
     missing: Mutex<Option<Missing>>,
 }
 
@@ -144,12 +144,15 @@ impl Shared {
         self.without_sound.store(out, Ordering::Relaxed);
     }
 
-    /// A plugin is missing.
+    /// A plugin is missing. One for video stands for all.
     pub fn lacks(&self, missing: Missing) {
-        *locked(&self.missing) = Some(missing);
+        let mut known = locked(&self.missing);
+        if known.as_ref().is_none_or(|known| !known.is_of("video")) {
+            *known = Some(missing);
+        }
     }
 
-    /// The last plugin that was missing.
+    /// The plugin that is missing.
     pub fn missing(&self) -> Option<Missing> {
         locked(&self.missing).clone()
     }
@@ -504,8 +507,9 @@ impl Streams {
         let (Err(error), Some(bin)) = (done, self.bin.upgrade()) else { return };
         match error {
             PartError::Missing(missing) => {
+                // Whoever hears the error looks for it.
+                self.shared.lacks(missing.clone());
                 gst::element_error!(bin, gst::CoreError::MissingPlugin, ("{}", missing));
-                self.shared.lacks(missing);
             }
             PartError::Failed(error) => gst::element_error!(bin, gst::CoreError::Failed, ("{}", error)),
         }
