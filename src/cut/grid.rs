@@ -119,6 +119,12 @@ impl Grid {
         Plan::new(plan.parts().iter().filter_map(fit).collect())
     }
 
+    /// How much of a plan is after the last picture, ns.
+    pub fn lacks(&self, plan: &Plan) -> u64 {
+        let end = self.places.last().copied().unwrap_or(0);
+        plan.parts().iter().map(|part| part.end_ns().saturating_sub(part.start_ns.max(end))).sum()
+    }
+
     /// The plan with the key frame behind each part whose last pictures need it: as far as all is no longer than `room`, ns.
     ///
     /// # Errors
@@ -201,6 +207,7 @@ mod tests {
         let closed = |parts: &[(u64, u64)], room| grid.close(&plan(parts), room).unwrap().parts().to_vec();
         assert_eq!(closed(&[(0, 50), (90, 100)], 1_000), [part(0, 60), part(90, 100)]);
         assert_eq!(closed(&[(0, 50), (50, 90)], 1_000), [part(0, 50), part(50, 100)]);
+        assert_eq!(grid.lacks(&plan(&[(0, 50), (100, 300), (400, 410)])), 190);
         // As long as may be, and not longer.
         assert_eq!(closed(&[(0, 50), (100, 120)], 79), [part(0, 50), part(100, 120)]);
     }

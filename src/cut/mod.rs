@@ -87,6 +87,13 @@ pub enum Lack {
     Pictures(u64),
 }
 
+impl Lack {
+    /// So many ns of pictures; `None`: too few to tell of.
+    pub fn of_pictures(ns: u64) -> Option<Self> {
+        (ns > NOTED).then_some(Self::Pictures(ns))
+    }
+}
+
 impl fmt::Display for Lack {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
@@ -138,10 +145,7 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> 
     let lost =
         pipeline.missing.drain(..).filter(|missing| missing.is_of("video") || job.sound && missing.is_of("audio"));
     let mut lacks: Vec<Lack> = lost.map(Lack::Stream).collect();
-    let short = job.plan.played_ns().saturating_sub(shown.ns());
-    if short > NOTED {
-        lacks.push(Lack::Pictures(short));
-    }
+    lacks.extend(Lack::of_pictures(job.plan.played_ns().saturating_sub(shown.ns())));
     drop((pipeline, plan));
     let hidden = job.copy.map_or(0, |grid| copy::hidden(grid, job.plan));
     if hidden > 0 && container.has_edits() {

@@ -3,7 +3,7 @@
 use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
-    cut::{Container, Job, copy::Grid, cut},
+    cut::{Container, Job, Lack, copy::Grid, cut},
     offline::VideoScores,
     report::{clock::length, document},
     secrets,
@@ -122,7 +122,13 @@ impl Output {
     ) -> Result<Summarised, Box<dyn Error>> {
         let grid = how.copy.then(|| Grid::of(video)).transpose()?;
         let (plan, scores) = match (&self.plan, &grid) {
-            (Some(path), Some(grid)) => (grid.close(&grid.fit_plan(&Plan::read(path)?)?, u64::MAX)?, None),
+            (Some(path), Some(grid)) => {
+                let plan = Plan::read(path)?;
+                if let Some(lack) = Lack::of_pictures(grid.lacks(&plan)) {
+                    say(format_args!("{video}: {lack}"));
+                }
+                (grid.close(&grid.fit_plan(&plan)?, u64::MAX)?, None)
+            }
             (Some(path), None) => (Plan::read(path)?, None),
             (None, grid) => {
                 let scores = scoring.scores(video)?;
