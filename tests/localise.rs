@@ -118,7 +118,8 @@ fn equal_segments_rank_as_by_chance() {
     let document = |relevant: &str| {
         format!(
             r#"{{"video": "still.mp4", "category": "cooking", "frame_rate": [25, 1], "frames": 40,
-                "duration_ns": 1600000000, "parts": [], "relevant": [{relevant}]}}"#
+                "duration_ns": 1600000000, "parts": [{{"source": "cooking/a.mp4", "category": "cooking", "first_frame": 0,
+                "frames": 40, "start_ns": 0, "duration_ns": 1600000000, "relevant": true}}], "relevant": [{relevant}]}}"#
         )
     };
     let localise = |relevant: &str| {

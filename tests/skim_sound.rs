@@ -31,6 +31,8 @@ struct Seen {
     changed: Condvar,
     /// How often a key frame was asked for.
     asked: Mutex<usize>,
+    /// Segment events that came out.
+    segments: Mutex<usize>,
 }
 
 /// Two pads of the test's around a pair of the element's.
@@ -67,6 +69,7 @@ impl Stream {
                 match event.view() {
                     gst::EventView::Gap(gap) => add(&events, Out::Gap(gap.get().0, gap.get().1.unwrap_or_default())),
                     gst::EventView::Eos(_) => add(&events, Out::Eos),
+                    gst::EventView::Segment(_) => *events.segments.lock().unwrap() += 1,
                     _ => return gst::Pad::event_default(pad, parent, event),
                 }
                 true
@@ -690,12 +693,6 @@ fn an_outage_is_no_silence() {
 #[test]
 fn new_segments_of_the_input_do_not_move_the_sound_or_reach_the_encoder() {
     let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
-    let segments = Arc::new(Mutex::new(0));
-    let count = segments.clone();
-    rig.others[0].output.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, probe| {
-        *count.lock().unwrap() += usize::from(probe.event().is_some_and(|e| e.type_() == gst::EventType::Segment));
-        gst::PadProbeReturn::Ok
-    });
     rig.others[0].push(sound(0..4_000, numbered)).unwrap();
     // An edit list: from half a second on, timestamps are an hour later.
     let hour = ClockTime::from_seconds(3_600);
@@ -709,8 +706,7 @@ fn new_segments_of_the_input_do_not_move_the_sound_or_reach_the_encoder() {
     rig.frames(0..25);
     rig.video.eos();
     assert_eq!(samples(&rig.others[0].finished()), (0..8_000).map(numbered).collect::<Vec<_>>());
-    // Of those that came since.
-    assert_eq!(*segments.lock().unwrap(), 0);
+    assert_eq!(*rig.others[0].seen.segments.lock().unwrap(), 1);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn frames(path: &Path) -> (String, Vec<u64>) {
     let (mut colours, mut times) = (String::new(), Vec::new());
     while let Some(picture) = decoder.next_picture().unwrap() {
         let frame = decoder.scale(&picture).unwrap();
-        let middle = frame.pixels().len() / 2 / 3 * 3;
+        let middle = (128 / 2 * 171 + 171 / 2) * 3;
         colours.push(
             match frame.pixels()[middle..middle + 3].iter().map(|&value| value > 128).collect::<Vec<_>>()[..] {
                 [true, true, false] => 'y',
@@ -158,9 +158,10 @@ fn a_skim_has_the_plans_frames_and_their_sound_in_every_container() {
         let (heard, length) = sound(&out);
         assert!(near(length, 40 * FRAME), "{name}: {length}");
         let [(start, end)] = heard[..] else { panic!("{name}: {heard:?}") };
-        // Tracks without a title have none made up.
+        // Matroska's muxer makes up titles for tracks without one. The other containers keep the one that it gave this source.
         let bytes = std::fs::read(&out).unwrap();
-        assert!(![b"Video\0", b"Audio\0"].iter().any(|title| bytes.windows(6).any(|b| b == *title)), "{name}");
+        let titled = [b"Video\0", b"Audio\0"].iter().any(|title| bytes.windows(6).any(|b| b == *title));
+        assert!(!(titled && ["skim.mkv", "skim.webm"].contains(&name)), "{name}");
         assert!(near(start, 5 * FRAME) && near(end, 40 * FRAME), "{name}: {heard:?}");
     }
 }
@@ -186,7 +187,8 @@ fn a_trimmed_file_is_shown_whole() {
     let folder = tempfile::tempdir().unwrap();
     let [whole, video, file] = ["whole.mkv", "trimmed.mp4", "plan.json"].map(|name| folder.path().join(name));
     encoded(&whole, "x264enc speed-preset=ultrafast threads=1 key-int-max=1000");
-    ffmpeg(&["-ss", "1.2", "-i", text(&whole), "-t", "2.4", "-c", "copy", "-strict", "-2", text(&video)]);
+    // With the 6.5 ms that Opus begins earlier, its edit list begins with a picture.
+    ffmpeg(&["-ss", "1.2065", "-i", text(&whole), "-t", "2.4", "-c", "copy", "-strict", "-2", text(&video)]);
     let expected = [("g", 20), ("b", 25), ("y", 15)].map(|(colour, count)| colour.repeat(count)).concat();
     assert_eq!(frames(&video).0, expected);
     plan(&file, &[(0, 60 * FRAME, 1.0)]);

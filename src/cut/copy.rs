@@ -293,7 +293,7 @@ impl Copy {
     /// The first part, if it needs what is decoded from this hidden key frame on.
     fn hides(&self, time: i64) -> Option<Move> {
         let first = self.moves.first().filter(|first| self.grid.begins_at(first.start))?;
-        (self.grid.hidden > 0 && time == -(self.grid.hidden as i64)).then_some(*first)
+        (self.grid.hidden > 0 && time == first.start as i64 - self.grid.hidden as i64).then_some(*first)
     }
 
     /// Gives the pictures behind a cut times of decoding, and has them follow those before it.

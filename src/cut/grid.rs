@@ -83,7 +83,7 @@ impl Grid {
             open: open.map(|(group, first)| (first, (first + length(&group.key)).min(end))).collect(),
             reorder: reorder(pictures),
             spacing,
-            hidden: seen.clone().next()?.0.key.time.min(0).unsigned_abs(),
+            hidden: seen.clone().next().map(|(group, first)| hidden(group, first))?,
             starts: 0,
             places: if places.len() > 1 { places } else { return None },
         })
@@ -153,6 +153,11 @@ impl Grid {
     }
 }
 
+/// How long the pictures are from a group's key frame to the first that is seen, ns, if the key frame is not.
+fn hidden(group: &Group, first: u64) -> u64 {
+    if group.key.time < 0 { first.saturating_add_signed(group.key.time.saturating_neg()) } else { 0 }
+}
+
 /// How many pictures at most are decoded before one and play after it.
 fn reorder(pictures: &[Encoded]) -> usize {
     // Decoders hold 16 at most; a few more may stand before them.
@@ -215,7 +220,7 @@ mod tests {
     #[test]
     fn the_hidden_start_of_a_trimmed_file_goes_with_its_first_part() {
         let grid = grid(&[(-55, true), (-25, false), (-45, false), (-35, false), (5, false), (-5, false), (15, true)]);
-        assert_eq!((grid.places.clone(), grid.hidden, grid.reorder), (vec![5, 15, 25], 55, 1));
+        assert_eq!((grid.places.clone(), grid.hidden, grid.reorder), (vec![5, 15, 25], 60, 1));
         // Nothing of the first group is seen.
         let unseen = super::tests::grid(&[(-20, true), (-10, false), (0, true), (10, false)]);
         assert_eq!((unseen.places, unseen.hidden), (vec![0, 20], 0));

@@ -15,7 +15,7 @@ const ENTRY: u32 = 0xAE;
 const TYPE: u32 = 0x83;
 const DEFAULT: u32 = 0x88;
 const NAME: u32 = 0x536E;
-const LANGUAGE: u32 = 0x22B5_9C;
+const LANGUAGE: u32 = 0x0022_B59C;
 /// `matroskamux` writes every entry's size in eight bytes.
 const LONG: usize = 9;
 /// The names that it gives.

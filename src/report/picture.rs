@@ -28,8 +28,9 @@ pub struct PictureError {
 
 /// The times (ns) that the strip's frames stand for: shots or equal parts of them; equal parts of the video where it has too many shots.
 pub fn tiles(duration_ns: u64, shots: &[Range<u64>]) -> Vec<Range<u64>> {
-    let whole = [0..duration_ns];
-    let spans = if shots.is_empty() || shots.len() as u64 > 2 * FRAMES { &whole[..] } else { shots };
+    let whole = 0..duration_ns;
+    let unfit = shots.is_empty() || shots.len() as u64 > 2 * FRAMES;
+    let spans = if unfit { std::slice::from_ref(&whole) } else { shots };
     let split = |span: &Range<u64>| {
         let (start, length) = (span.start, span.end.saturating_sub(span.start));
         let share = length as f64 / duration_ns.max(1) as f64;

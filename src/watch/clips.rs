@@ -384,6 +384,9 @@ mod tests {
         (desk, said)
     }
 
+    /// Start and end of each clip, ns; how many there are and were missed; and the messages.
+    type Outcome = (Vec<(u64, u64)>, (u64, u64), Vec<String>);
+
     /// A camera whose disk hangs while it opens a clip's file.
     struct Hanging {
         arrivals: SyncSender<Arrival>,
@@ -426,8 +429,7 @@ mod tests {
             (count(&self.desk.counts.clips), count(&self.desk.counts.missed))
         }
 
-        /// Start and end of each clip, ns, and what was said.
-        fn finish(self) -> (Vec<(u64, u64)>, (u64, u64), Vec<String>) {
+        fn finish(self) -> Outcome {
             let Self { arrivals, desk, running, .. } = self;
             drop(arrivals);
             running.join().unwrap();

@@ -82,7 +82,7 @@ impl Default for Settings {
 #[derive(Debug)]
 pub enum Decider {
     /// By the scores as they come.
-    Live(Live),
+    Live(Box<Live>),
     Plan(Follower),
 }
 
@@ -226,9 +226,9 @@ impl Settings {
         let (speed, min, max) = (self.speed, self.min_speed, self.max_speed);
         match self.mode {
             Mode::Skim if self.skim.max_clip < self.skim.min_clip => Err(SettingsError::Clips),
-            Mode::Skim => Ok(Decider::Live(Live::skim(self.skim))),
+            Mode::Skim => Ok(Decider::Live(Box::new(Live::skim(self.skim)))),
             Mode::Timelapse if !(min..=max).contains(&speed) => Err(SettingsError::Speeds { speed, min, max }),
-            Mode::Timelapse => Ok(Decider::Live(Live::time_lapse(TimeLapse::new(speed, min, max)))),
+            Mode::Timelapse => Ok(Decider::Live(Box::new(Live::time_lapse(TimeLapse::new(speed, min, max))))),
         }
     }
 

@@ -54,7 +54,7 @@ pub struct Video {
 
 impl Video {
     fn new(item: &Item, stored: Stored) -> Self {
-        let (kept, spans) = ((0..stored.segments()).collect(), vec![0..stored.frames()]);
+        let (kept, spans) = ((0..stored.segments()).collect(), Vec::from_iter(Some(0..stored.frames())));
         let Item { path, category, marks } = item.clone();
         Self { path, category, stored, draws: 1, marks, kept, spans }
     }
