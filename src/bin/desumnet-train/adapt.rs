@@ -71,7 +71,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let categories = &model.header.categories;
-    let (mut data, labelled, validation) =
+    let data::Adapting { web: mut data, labelled, validation } =
         args.source.for_adapting(&args.web, args.with_labelled, &args.validation, categories)?;
     data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("adapt");

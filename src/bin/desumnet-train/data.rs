@@ -48,6 +48,15 @@ pub struct Validation {
     split: u64,
 }
 
+/// Videos that adaptation goes by.
+pub struct Adapting {
+    pub web: Dataset,
+    /// Labelled ones to train on too, if those are wanted.
+    pub labelled: Option<Dataset>,
+    /// Those to measure it by.
+    pub validation: Option<Dataset>,
+}
+
 /// Videos to measure a model by.
 pub struct Measured {
     pub set: Dataset,
@@ -97,15 +106,14 @@ impl Source {
         Ok((self.open(training, "training")?, held))
     }
 
-    /// Web videos to train on, labelled ones to train on too if those are wanted, and those to measure it by; of the model's
-    /// categories. Web videos that a manifest does not mark for training are left out.
+    /// The videos, of the model's categories. Web videos that a manifest does not mark for training are left out.
     pub fn for_adapting(
         &self,
         web: &Path,
         with_labelled: bool,
         validation: &Validation,
         categories: &[String],
-    ) -> Result<(Dataset, Option<Dataset>, Option<Dataset>), Box<dyn Error>> {
+    ) -> Result<Adapting, Box<dyn Error>> {
         let Split { training: listing, validation: apart } = source::read(web)?;
         if let Some(apart) = apart {
             eprintln!("{} web videos are marked val or test: left out", apart.items.len());
@@ -124,7 +132,7 @@ impl Source {
             _ => None,
         };
         let held = self.validating(held, validation, categories)?;
-        Ok((self.open(listing, "web videos")?, labelled, held))
+        Ok(Adapting { web: self.open(listing, "web videos")?, labelled, validation: held })
     }
 
     fn validating(
