@@ -5,6 +5,8 @@
 
 use std::{collections::HashSet, fs::File, io, ops::Range, os::unix::fs::FileExt};
 
+use gst::prelude::*;
+
 /// The tracks lie within the first bytes of a file.
 const HEAD: u64 = 1 << 20;
 const EBML: u32 = 0x1A45_DFA3;
@@ -22,6 +24,22 @@ const LONG: usize = 9;
 const NAMES: [&[u8]; 2] = [b"Video\0", b"Audio\0"];
 const NOT_DEFAULT: [u8; 3] = [0x88, 0x81, 0];
 const UNKNOWN_LANGUAGE: [u8; 7] = [0x22, 0xB5, 0x9C, 0x83, b'u', b'n', b'd'];
+
+/// Lets no title that `matroskamux` gave a track of the source pass a pad: it would be written again, as somebody's own.
+pub fn forget_titles(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
+        if let Some(event) = info.event_mut()
+            && let gst::EventView::Tag(tag) = event.view()
+            && let Some(title) = tag.tag().get::<gst::tags::Title>()
+            && NAMES.iter().any(|name| name.strip_suffix(b"\0") == Some(title.get().as_bytes()))
+        {
+            let mut tags = tag.tag_owned();
+            tags.make_mut().remove::<gst::tags::Title>();
+            *event = gst::event::Tag::new(tags);
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
 
 /// Mends a finished file. One of another make stays as it is.
 pub fn mend(file: &File) -> io::Result<()> {

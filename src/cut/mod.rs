@@ -203,6 +203,7 @@ impl Making {
     ) {
         let complete = Arc::new((Once::new(), self, link));
         source.connect_pad_added(move |source, pad| {
+            matroska::forget_titles(pad);
             let (complete, source) = (complete.clone(), source.downgrade());
             // The first buffer of any comes when all pads have been added.
             pad.add_probe(gst::PadProbeType::BLOCK | gst::PadProbeType::BUFFER, move |_, _| {
