@@ -556,9 +556,7 @@ impl Streams {
 
     /// Nobody wants it.
     fn leave_out(&self, pad: &gst::Pad) -> Built<()> {
-        // It would wait for a first picture, and nobody would let it go on, were that said later.
-        let nowhere = gst::ElementFactory::make("fakesink").property("async", false).property("sync", false).build()?;
-        self.add(&nowhere)?;
+        let nowhere = self.sink(|_| Ok(gst::FlowSuccess::Ok))?;
         Ok(link(pad, &nowhere)?)
     }
 
