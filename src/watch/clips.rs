@@ -1,6 +1,6 @@
 //! A camera's clips: from packets and decisions to files, their pictures and lines, and events.
 //!
-//! Two threads: one takes what arrives ([`Intake`]) and never waits for a disk. The other does all that a disk may hold up: it names,
+//! Two threads: one takes what arrives (`Intake`) and never waits for a disk. The other does all that a disk may hold up: it names,
 //! opens, writes, finishes and deletes. Between them work waits in a [`backlog`](super::backlog), whose bounds end a clip.
 
 use std::{

@@ -4,7 +4,7 @@
 //! be too much is cut off at its end.
 //!
 //! A clip begins with a key frame, and some cameras send one in minutes. Where the next moment can only be decoded from a key frame that
-//! the clip before has long had, that clip goes on to there, so that no more than [`OVERLAP`] is in two clips, unless a break ends one
+//! the clip before has long had, that clip goes on to there, so that no more than `OVERLAP` is in two clips, unless a break ends one
 //! before all is decided. It is cut off at the key frame instead where it would become longer than it may, and is long enough without.
 
 use std::collections::VecDeque;
