@@ -41,7 +41,7 @@ pub enum DecodeError {
     #[error("{video} can't be decoded: {missing}")]
     Plugin { video: String, missing: Missing },
     #[error(
-        "{video}: nothing more came of it for {} s; check the disk or the network that it is on",
+        "{video}: nothing more came of it for {} s; check the disk or the network that it is on. Where those are well, its decoder hangs, as GStreamer's does on many GIFs: convert it with another program",
         stall::LIMIT.as_secs()
     )]
     Stalled { video: String },
