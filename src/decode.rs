@@ -103,7 +103,7 @@ pub struct Decoder {
     /// Of the first picture, as the stream tells it.
     timecode: Option<Start>,
     told: Told,
-    /// What could not be decoded for want of a plugin.
+    /// Streams that no plugin decodes.
     missing: Vec<Missing>,
 }
 

@@ -11,7 +11,7 @@ const BAD: &str = "gstreamer1.0-plugins-bad";
 const UGLY: &str = "gstreamer1.0-plugins-ugly";
 const LIBAV: &str = "gstreamer1.0-libav";
 
-/// What decodes, demuxes or parses media types, by how the type begins. `gstreamer1.0-libav` has most other decoders.
+/// Packages that decode, demux or parse media types, by how the type begins. `gstreamer1.0-libav` has most other decoders.
 const DECODERS: [(&str, &[&str]); 4] = [
     (BASE, &["application/ogg", "audio/x-opus", "audio/x-vorbis", "video/x-theora", "subpicture/", "text/"]),
     (
@@ -54,7 +54,7 @@ const DECODERS: [(&str, &[&str]); 4] = [
     (UGLY, &["audio/AMR", "video/x-ms-asf"]),
 ];
 
-/// What encodes media types.
+/// Packages that encode media types.
 const ENCODERS: [(&str, &[&str]); 5] = [
     (BASE, &["audio/x-opus", "audio/x-vorbis"]),
     (GOOD, &["image/jpeg", "video/x-vp8", "video/x-vp9", "video/quicktime", "video/webm", "video/x-matroska"]),

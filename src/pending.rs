@@ -144,7 +144,7 @@ pub struct Pending<T> {
     items: VecDeque<Item<T>>,
     /// Frames among them.
     frames: usize,
-    /// What these take up.
+    /// Bytes that these take up.
     bytes: u64,
     /// PTS of the newest, ns.
     newest: Option<u64>,

@@ -1,4 +1,4 @@
-//! What a URL must not tell: it stays out of messages, events, file names and reports.
+//! Secrets in URLs, which stay out of messages, events, file names and reports.
 //!
 //! Secret are: the user and the password before an `@`, values of fields whose names sound like it, in the query as in the path (many
 //! cameras want `/user=admin&password=...`), values and parts of the path that look drawn at random, and all that follows `webhook` and the
@@ -47,7 +47,7 @@ pub fn without_path(url: &str) -> String {
     if tail.is_empty() { safe } else { format!("{safe}/{HIDDEN}") }
 }
 
-/// What must not be told of one URL.
+/// The secrets of one URL.
 #[derive(Clone, Debug, Default)]
 pub struct Secrets {
     url: String,

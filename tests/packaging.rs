@@ -1,4 +1,4 @@
-//! What comes with the programs: `make demo`, the service's limits, the packages that the Debian package asks for.
+//! Packaging: `make demo`, the service's limits, the packages that the Debian package asks for.
 
 mod common;
 

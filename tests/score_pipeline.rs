@@ -152,7 +152,7 @@ fn error_of_downstream_after_eos_is_posted() {
     assert!(error.error().to_string().contains("Downstream takes no more buffers"), "{error:?}");
 }
 
-/// What the harness got since the last call, once EOS has passed.
+/// The output since the last call, once EOS has passed.
 fn received(rig: &mut Rig) -> Vec<u64> {
     rig.finish();
     std::iter::from_fn(|| rig.harness.try_pull()).map(|buffer| buffer.pts().unwrap() / SPACING).collect()

@@ -24,7 +24,7 @@ const WAITING: u32 = 256 << 20;
 /// Codecs that containers want in forms of their own, and what brings them there.
 const PARSERS: [(&str, &str); 2] = [("video/x-h264", "h264parse"), ("video/x-h265", "h265parse")];
 
-/// What was seen of a file's first video stream.
+/// Facts about a file's first video stream, gathered as its packets pass.
 #[derive(Default)]
 struct Seen {
     has_video: bool,
@@ -196,7 +196,7 @@ fn time_in(segment: &gst::FormattedSegment<gst::ClockTime>, stamp: gst::ClockTim
     time.ok()?.checked_add(stamp.ok()?)?.checked_sub(start.ok()?)
 }
 
-/// What is copied to where.
+/// Which packets are copied, and to which times.
 struct Copy {
     moves: Vec<Move>,
     /// What the muxer sees as the beginning.

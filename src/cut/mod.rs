@@ -78,7 +78,7 @@ pub enum CutError {
     Failed { video: String, path: PathBuf, reason: String },
 }
 
-/// What a file that was written lacks of what was asked for.
+/// Something that was asked for and is not in the file that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lack {
     /// A stream that can't be decoded or copied.
@@ -276,7 +276,7 @@ fn request(element: &gst::Element, template: &str) -> Result<gst::Pad, Unlinked>
 /// Stops when dropped.
 struct Running {
     pipeline: gst::Pipeline,
-    /// What it has no plugin for.
+    /// Streams that no plugin decodes.
     missing: Vec<Missing>,
 }
 

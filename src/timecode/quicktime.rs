@@ -9,7 +9,7 @@ use std::{
 
 use super::{Number, Start, Timecode};
 
-/// What such files begin with.
+/// The first bytes of such files.
 const FIRST: [&[u8; 4]; 8] = [b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"uuid"];
 /// A larger table of contents, bytes, is not looked into.
 const MOST: u64 = 512 << 20;
@@ -29,7 +29,7 @@ pub fn start(path: &Path) -> Option<Start> {
     track.start(u32::from_be_bytes(counted))
 }
 
-/// What is in the box `moov`.
+/// The content of the box `moov`.
 fn contents(file: &mut File) -> io::Result<Option<Vec<u8>>> {
     let mut at = 0;
     loop {

@@ -64,7 +64,7 @@ pub struct Accuracy {
     pub confusion: Vec<Vec<u32>>,
 }
 
-/// What was counted so far.
+/// Counts so far.
 pub struct Tally {
     categories: Vec<String>,
     /// Of each model and draw.

@@ -48,7 +48,7 @@ impl<T> Shared<T> {
     }
 }
 
-/// What is taken out.
+/// A step of the work, or that there is none.
 #[derive(Debug, PartialEq)]
 pub enum Taken<T> {
     Work(T),

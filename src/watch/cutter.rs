@@ -80,7 +80,7 @@ struct Open {
     ending: bool,
 }
 
-/// What becomes of a clip when something more is to be kept.
+/// Whether a clip goes on or another begins, when something more is to be kept.
 enum Next {
     GoesOn,
     Ends,

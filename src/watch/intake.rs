@@ -18,7 +18,7 @@ use super::{
 /// A disk that takes nothing for this long is told.
 const SLOW: Duration = Duration::from_secs(10);
 
-/// What the disk's side has to do.
+/// A piece of work for the thread that writes to the disk.
 pub enum Work {
     /// A clip begins, then.
     Begin(Clip, SystemTime),

@@ -353,7 +353,7 @@ impl Source {
         }
     }
 
-    /// What a message of a connection means for it.
+    /// The meaning of a bus message for its connection.
     fn hear(&self, connection: &Connection, message: &gst::Message) -> Option<End> {
         match message.view() {
             gst::MessageView::Eos(_) if connection.is_recording() => return Some(End::Recorded),

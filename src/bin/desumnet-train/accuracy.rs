@@ -64,7 +64,7 @@ struct Document {
     models: Vec<OfModel>,
 }
 
-/// What a model was measured on.
+/// The videos that a model was measured on.
 #[derive(Serialize)]
 struct OfModel {
     model: String,

@@ -43,17 +43,17 @@ pub struct Inputs {
 pub struct Video {
     /// The path as given, or a URI. A path that is not UTF-8 is a URI here: JSON and GStreamer could not tell it otherwise.
     pub name: String,
-    /// What its results are called after. No other video of the call has the same, whatever its case.
+    /// The name that its results begin with. No other video of the call has the same, whatever its case.
     pub stem: OsString,
 }
 
-/// What came of a video.
+/// The result for one video.
 pub struct Done<T> {
     /// Told as JSON.
     pub document: T,
     /// Told to people.
     pub text: String,
-    /// What could not be made beside it.
+    /// Files beside it that could not be made, and why.
     pub failed: Vec<String>,
 }
 
@@ -160,7 +160,7 @@ fn name_of(path: PathBuf) -> Result<String, Box<dyn Error>> {
     })
 }
 
-/// What two names of the same file have in common.
+/// The same path for all names of a file.
 fn place(video: &str) -> PathBuf {
     let path = local_path(video).unwrap_or_else(|| video.into());
     let folder = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });

@@ -1,4 +1,4 @@
-//! What is told: results on standard output, all else on standard error.
+//! Printing: results on standard output, all else on standard error.
 
 use std::{
     error::Error,

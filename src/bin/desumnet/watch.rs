@@ -145,7 +145,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// What writes messages to the standard error output, and what waits until all are written. They have a thread of their own: the output may
+/// A function that says messages on the standard error output, and one that waits until all are written. They have a thread of their own: the output may
 /// be a file on a disk that hangs, and those who say something never wait.
 fn messages() -> (Say, impl FnOnce()) {
     enum Message {

@@ -174,7 +174,7 @@ impl Score {
         self.setup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the element runs with; `None` in NULL.
+    /// Settings and engine that the element runs with; `None` in NULL.
     pub(super) fn setup(&self) -> Option<Arc<Setup>> {
         self.setup_guard().clone()
     }

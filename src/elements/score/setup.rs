@@ -1,4 +1,4 @@
-//! What the element runs with.
+//! Settings and engine that the element runs with.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub struct Setup {
 
 impl Setup {
     /// # Errors
-    /// What is wrong with the settings, and how to mend it.
+    /// The fault in the settings, and how to mend it.
     pub fn new(settings: Settings) -> Result<Self, String> {
         let model = settings.model_path().ok_or(
             "no model: models/desumnet.safetensors is neither in the source tree nor installed; set `model` to a file made by desumnet-train",

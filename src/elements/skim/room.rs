@@ -32,7 +32,7 @@ pub struct Video {
 pub struct Stream {
     /// Running time up to which it has come in, ns.
     pub arrived: u64,
-    /// What of it waits, bytes.
+    /// Bytes of it that wait.
     pub bytes: usize,
     /// Downstream is at what it got last.
     pub sending: bool,

@@ -23,7 +23,7 @@ pub enum Mark {
     Group(String),
     /// The file, whatever path leads to it.
     File(PathBuf),
-    /// What is in the file, whatever its name.
+    /// By the file's content, whatever its name.
     Content([u8; 16]),
 }
 

@@ -162,7 +162,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is known of the streams that a connection shows.
+/// Streams that a connection shows, counted.
 #[derive(Default)]
 struct Shown {
     /// Pads of the source.
@@ -175,7 +175,7 @@ struct Shown {
     unfit_videos: usize,
     /// The source shows nothing more.
     all: bool,
-    /// What can't be kept.
+    /// Codecs that can't be kept.
     unfit_video: Option<String>,
     unfit_sound: Option<Unfit>,
 }
@@ -408,7 +408,7 @@ fn lacking(description: &str) -> Option<Missing> {
     elements.find(|element| gst::ElementFactory::find(element).is_none()).map(Missing::element)
 }
 
-/// What a pad has: as it is now, or as its container tells of it.
+/// The caps of a pad: as they are now, or as its container tells of them.
 fn caps_of(pad: &gst::Pad) -> gst::Caps {
     let unknown = || {
         let caps = pad.query_caps(None);
@@ -427,7 +427,7 @@ fn fits(caps: &gst::Caps, description: &str) -> bool {
     description.parse::<gst::Caps>().is_ok_and(|known| caps.can_intersect(&known))
 }
 
-/// What users call it.
+/// A codec's name as users say it.
 fn codec_of(caps: &gst::Caps) -> String {
     CALLED.iter().find(|(known, _)| fits(caps, known)).map_or_else(|| name_of(caps), |(_, name)| (*name).into())
 }

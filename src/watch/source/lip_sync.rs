@@ -29,9 +29,9 @@ struct Lane {
 pub struct LipSync {
     pictures: Option<Lane>,
     sound: Option<Lane>,
-    /// What was believed last.
+    /// The distance that was believed last.
     shift: Option<i64>,
-    /// What was told once.
+    /// Another distance that one pair of reports told.
     told: Option<i64>,
 }
 
