@@ -6,7 +6,7 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::network::{Network, Pass, wide};
+use crate::network::{Network, Pass, rows_of, wide};
 
 /// What is differentiated: the `importance` setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
@@ -23,6 +23,10 @@ pub enum Form {
     /// Equation 1 of the probability after the softmax.
     #[enum_value(name = "Gradient of the probability (Equation 1)", nick = "probability")]
     Probability,
+    /// Equation 1 of how far the features depart from the stream's usual, times how far its motion does: see [`crate::unusual`].
+    /// **Our choice**.
+    #[enum_value(name = "Departure from what the stream usually shows (our choice)", nick = "unusual")]
+    Unusual,
 }
 
 /// How frame scores become a segment's score (G in the paper): the `aggregation` setting.
@@ -73,7 +77,7 @@ impl<'a> Forward<'a> {
         Ok(Self { pass, kind: network.kind, probabilities: rows_of(&rows)? })
     }
 
-    /// Features that stand for each clip: what fc6 gives. `None` of a network of the user's own.
+    /// Features that stand for each clip, if the network gives any: see [`Pass::features`].
     ///
     /// # Errors
     /// From libtorch.
@@ -91,7 +95,20 @@ impl<'a> Forward<'a> {
             Form::Weighted => weighted(&self.logit(&chosen, false)?, &self.probability(&chosen)?),
             Form::Logit => self.logit(&chosen, false),
             Form::Probability => self.backward(&self.softmax()?, &chosen, false),
+            Form::Unusual => Err(TchError::Torch("what is unusual is of no category".into())),
         }
+    }
+
+    /// The same with respect to each clip's features, each in its own direction.
+    ///
+    /// # Errors
+    /// If the network gives no features; from libtorch.
+    pub fn maps_along(mut self, directions: &[Vec<f32>]) -> Result<Tensor, TchError> {
+        let features = self.pass.features.as_ref().ok_or_else(|| TchError::Torch("there are no features".into()))?;
+        let directions = Tensor::f_from_slice(&directions.concat())?.f_view(&*features.size())?;
+        let directions = directions.f_to_device(features.device())?.f_to_kind(features.kind())?;
+        let along = features.f_mul(&directions)?;
+        self.gradient(&along, false)
     }
 
     /// Frame scores, one a frame of each clip, at least 0: [`frame_scores`] of [`Self::maps`].
@@ -136,10 +153,15 @@ impl<'a> Forward<'a> {
 
     /// Largest absolute gradient of the chosen outputs over the colours, `[N, T, H, W]`. `again`: another backward pass follows.
     fn backward(&mut self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
+        self.gradient(&output.f_gather(1, chosen, false)?, again)
+    }
+
+    /// The same of all these outputs.
+    fn gradient(&mut self, outputs: &Tensor, again: bool) -> Result<Tensor, TchError> {
         let wide = wide(self.kind);
         // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
         let scale = if self.kind == Kind::Half { 4096.0 } else { 1.0 };
-        let score = output.f_gather(1, chosen, false)?.f_sum(wide)?.f_mul_scalar(scale)?;
+        let score = outputs.f_sum(wide)?.f_mul_scalar(scale)?;
         self.pass.map(&score, again)?.f_to_kind(wide)?.f_div_scalar(scale)
     }
 }
@@ -156,8 +178,4 @@ fn weighted(maps: &Tensor, probability: &Tensor) -> Result<Tensor, TchError> {
 pub fn frame_scores(maps: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
     let means = maps.f_mean_dim([-2, -1].as_slice(), false, maps.kind())?;
     rows_of(&means)
-}
-
-fn rows_of(tensor: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
-    Vec::<Vec<f32>>::try_from(tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }

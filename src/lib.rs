@@ -44,6 +44,7 @@ pub mod stills;
 pub mod summary;
 pub mod timecode;
 pub mod training;
+pub mod unusual;
 #[cfg(feature = "watch")]
 pub mod watch;
 pub mod whole_file;

@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     clip::Clip,
     decode::{DecodeError, Segments},
-    engine::{Batching, Category, Engine, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory},
+    engine::{Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory},
     frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},
@@ -20,6 +20,7 @@ use crate::{
         shot_scores::{Scored, score_shots},
     },
     timecode::Number,
+    unusual::{Look, hindsight},
 };
 
 /// Segments whose mean prediction names a video's category (paper, section 4).
@@ -54,6 +55,8 @@ pub enum OfflineError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Category(#[from] UnknownCategory),
+    #[error(transparent)]
+    NoFeatures(#[from] NoFeatures),
     #[error(transparent)]
     Score(#[from] ScoreError),
 }
@@ -143,10 +146,12 @@ pub struct Progress {
 /// [`OfflineError`]
 pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress)) -> Result<VideoScores, OfflineError> {
     let engine = Engine::shared(&options.model, options.device, options.precision)?;
+    engine.check(options.form)?;
     let stream = engine.stream(Batching::default());
     let categories = &engine.header.categories;
     let chosen = match Category::named(&options.category, categories)? {
         Category::Fixed(number) => (number, None),
+        Category::Running(_) if options.form == Form::Unusual => (0, Some(0.0)),
         Category::Running(_) => {
             let (number, confidence) = choose(&stream, video, options, |position, duration| {
                 progress(Progress { pass: 1, passes: 2, position, duration });
@@ -156,13 +161,11 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     };
     let (number, confidence) = chosen;
     let passes = 1 + u32::from(confidence.is_some());
-    let request = Request {
-        category: Category::Fixed(number),
-        form: options.form,
-        aggregation: options.aggregation,
-        maps: false,
-    };
+    let request = Request { category: Category::Fixed(number), ..request(options) };
+    let name = |category: Option<usize>| category.map(|number| categories[number].clone()).unwrap_or_default();
     let mut segments: Vec<SegmentScores> = Vec::new();
+    // Of segments with a score of their own: number, and what they show.
+    let mut looks: Vec<(usize, Look)> = Vec::new();
     let mut waiting = VecDeque::new();
     let mut take = |segment: Segment, answer: Option<mpsc::Receiver<Result<Score, ScoreError>>>| {
         let last = segments.last();
@@ -172,13 +175,14 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
             (answer, _) => {
                 let answer = answer.and_then(|answer| answer.recv().ok());
                 let score = answer.unwrap_or(Err(ScoreError::Stopped))?;
+                looks.extend(score.unusual.map(|unusual| (segments.len(), unusual.look)));
                 SegmentScores {
                     index: 0,
                     start_ns: 0,
                     duration_ns: 0,
                     score: score.score,
                     importance: 0.0,
-                    category: categories[score.category].clone(),
+                    category: name(score.category),
                     confidence: score.confidence,
                     frame_scores: score.frame_scores,
                     padded: false,
@@ -226,6 +230,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     if duration_ns == 0 {
         return Err(DecodeError::Still { video: video.into() }.into());
     }
+    with_hindsight(&mut segments, looks);
     let scores: Vec<f32> = segments.iter().map(|s| s.score).collect();
     for (segment, importance) in segments.iter_mut().zip(quantile::ranks(&scores)) {
         segment.importance = importance;
@@ -235,7 +240,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let mut scores = VideoScores {
         video: video.into(),
         model: options.model.display().to_string(),
-        category: categories[number].clone(),
+        category: name(Some(number).filter(|_| options.form != Form::Unusual)),
         confidence: confidence.unwrap_or(mean),
         duration_ns,
         first_ns: source.first_ns(),
@@ -250,6 +255,23 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let shots = if shots.is_empty() { vec![(0, duration_ns)] } else { shots };
     scores.shots = score_shots(&shots, &scores.scored());
     Ok(scores)
+}
+
+/// Scores what is unusual anew, by all of the video: segment and frames, and those that carry its score on.
+fn with_hindsight(segments: &mut [SegmentScores], looks: Vec<(usize, Look)>) {
+    let (numbers, looks): (Vec<usize>, Vec<Look>) = looks.into_iter().unzip();
+    let ends = numbers.iter().skip(1).copied().chain([segments.len()]);
+    for ((&begin, end), score) in numbers.iter().zip(ends).zip(hindsight(&looks)) {
+        for segment in &mut segments[begin..end] {
+            segment.score = score as f32;
+            segment.frame_scores.fill(score as f32);
+        }
+    }
+}
+
+/// What the engine is asked for each segment, but for the category.
+fn request(options: &Options) -> Request {
+    Request { form: options.form, aggregation: options.aggregation, ..Request::default() }
 }
 
 /// The category with the highest mean prediction over 10 segments drawn at random, and that mean. The draw is the same
@@ -272,8 +294,7 @@ fn choose(
     let mean = std::sync::Arc::new(std::sync::Mutex::new(RunningMean::default()));
     let category = Category::Running(mean.clone());
     for clip in drawn {
-        let request =
-            Request { category: category.clone(), form: options.form, aggregation: options.aggregation, maps: false };
+        let request = Request { category: category.clone(), ..request(options) };
         stream.score(clip.centre_crop(), request)?;
     }
     let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

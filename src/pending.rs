@@ -57,7 +57,7 @@ pub struct Outcome {
     pub score: f32,
     /// [0, 1]
     pub importance: f32,
-    /// Number of the category; `None` if nothing was scored yet.
+    /// Number of the category; `None` if nothing was scored yet, or for none.
     pub category: Option<usize>,
     pub confidence: f32,
     pub frame_scores: Vec<f32>,
@@ -130,6 +130,11 @@ pub enum Step<T> {
     Close(u64),
     /// Nothing; until that instant, or until something is added.
     Wait(Option<Instant>),
+}
+
+/// Importance, [0, 1), of what comes once in so many hours: h / (1 + h).
+pub fn importance_of(hours: f64) -> f32 {
+    if hours.is_finite() { (hours / (1.0 + hours)) as f32 } else { 1.0 }
 }
 
 /// The newest score, which segments without one of their own carry on.
@@ -241,7 +246,9 @@ impl<T> Pending<T> {
             if self.ranking.0 != stream {
                 self.ranking = (stream, RunningQuantile::default());
             }
-            let importance = self.ranking.1.add(score.score);
+            let rank = self.ranking.1.add(score.score);
+            // How rare it is tells more than its rank: on a quiet day the best is nothing.
+            let importance = score.unusual.as_ref().map_or(rank, |unusual| importance_of(unusual.hours));
             (score, importance)
         });
         match (self.waiting.iter_mut().find(|(span, _)| span.index == index), scored) {
@@ -436,7 +443,7 @@ impl<T> Pending<T> {
                 span,
                 score: last.score,
                 importance: *importance,
-                category: Some(last.category),
+                category: last.category,
                 confidence: last.confidence,
                 frame_scores,
                 maps,
@@ -480,7 +487,15 @@ pub(crate) mod tests {
 
     fn score(value: f32) -> Result<Score, ScoreError> {
         let frame_scores = (0..16).map(|i| value + i as f32).collect();
-        Ok(Score { category: 1, confidence: 0.5, frame_scores, score: value, maps: None, inference: Duration::ZERO })
+        Ok(Score {
+            category: Some(1),
+            confidence: 0.5,
+            unusual: None,
+            frame_scores,
+            score: value,
+            maps: None,
+            inference: Duration::ZERO,
+        })
     }
 
     /// Everything that can be done now, in words.

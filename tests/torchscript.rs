@@ -94,6 +94,7 @@ impl Small {
             Form::Logit => hot(c),
             Form::Weighted => p(category) * hot(c),
             Form::Probability => p(category) * (hot(c) - p(c)),
+            Form::Unusual => unreachable!("not of a category"),
         };
         let mut gradient = vec![[0.0; 3]; frames * height * width];
         for k in 0..FILTERS {

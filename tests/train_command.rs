@@ -109,7 +109,7 @@ fn pretrained_fine_tuned_adapted_and_measured() {
     fs::rename(place.path("videos/calm"), place.path("target/indoors")).unwrap();
     fs::rename(place.path("videos/wild"), place.path("target/outdoors")).unwrap();
     let itself = place.run("finetune --model first.safetensors --data target --output first.safetensors");
-    assert!(!itself.ok && itself.err.contains("is the --model to begin from"), "{}", itself.err);
+    assert!(!itself.ok && itself.err.contains("is the model to begin or learn from"), "{}", itself.err);
     let tune = "finetune --model first.safetensors --data target --hold-out 0 --output second.safetensors --epochs 0 \
                 --small 32x8:1 --batch 2";
     let said = place.run(tune);

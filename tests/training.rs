@@ -270,7 +270,7 @@ fn clips_are_16_frames_in_a_row_and_keep_to_the_segments_that_were_kept() {
     assert_eq!((video.stored.frames(), video.stored.segments(), all.len()), (72, 5, 72));
     let mut rng = StdRng::seed_from_u64(1);
     let mut draw = |video: &gstdesumnet::training::data::Video| {
-        let clip = video.random_clip(&mut rng).unwrap();
+        let clip = video.stored.clip(video.random_place(&mut rng)).unwrap();
         let first = all.iter().position(|frame| frame == clip.frames()[0].pixels()).unwrap();
         let expected: Vec<_> = (first..first + FRAMES).map(|n| all[n].as_slice()).collect();
         assert_eq!(clip.frames().iter().map(|f| f.pixels()).collect::<Vec<_>>(), expected);
@@ -288,7 +288,7 @@ fn clips_are_16_frames_in_a_row_and_keep_to_the_segments_that_were_kept() {
     assert_eq!(firsts, [0].into_iter().chain(32..=48).collect());
     // Shorter than a clip: filled up with its last frame.
     assert_eq!(set.videos[1].clips(), [0]);
-    let short = set.videos[1].random_clip(&mut rng).unwrap();
+    let short = set.videos[1].stored.clip(set.videos[1].random_place(&mut rng)).unwrap();
     let last = short.frames()[7].pixels().to_vec();
     assert!(short.frames()[6].pixels() != last && short.frames()[8..].iter().all(|f| f.pixels() == last));
 }

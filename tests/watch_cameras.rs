@@ -20,7 +20,7 @@ use gstdesumnet::{
         threshold::{Settings, Threshold},
     },
     watch::{
-        camera::{self as watched, Decide},
+        camera::{self as watched, Counted, Decide},
         cameras::Cameras,
         clips::Desk,
         events::{Outlet, Target, Trust},
@@ -88,7 +88,7 @@ fn watch_and_decide(
     let Desked { desk, said } = desk("yard", folder, outlets);
     let (counts, say) = (desk.counts.clone(), desk.say.clone());
     let mut cameras = Cameras::default();
-    cameras.watch(watched::Camera::new(uri, &scorer(score), decider, desk).unwrap(), say);
+    cameras.watch(watched::Camera::new(uri, &scorer(score), decider, Counted::Score, desk).unwrap(), say);
     Watching { cameras, counts, said }
 }
 
@@ -176,7 +176,7 @@ fn a_share_of_the_time_is_kept_by_rank() {
     });
     let scorer = scorer(between(20 * SECOND, 23 * SECOND));
     let uri = format!("file://{}", path.display());
-    watched::Camera::new(&uri, &scorer, Box::new(online), desk).unwrap().run().unwrap();
+    watched::Camera::new(&uri, &scorer, Box::new(online), Counted::Score, desk).unwrap().run().unwrap();
     assert_eq!(counts.segments.load(Ordering::Relaxed), 1_000 / 16);
     let lines = lines(folder.path());
     let held = lines.iter().filter(|line| {
@@ -237,7 +237,7 @@ fn what_happens_to_one_camera_is_nothing_to_another_and_no_password_is_told() {
         let say = desk.say.clone();
         counts.push(desk.counts.clone());
         let scorer = scorer(between(SECOND, 2 * SECOND));
-        cameras.watch(watched::Camera::new(&uri, &scorer, threshold(), desk).unwrap(), say);
+        cameras.watch(watched::Camera::new(&uri, &scorer, threshold(), Counted::Score, desk).unwrap(), say);
     }
     let clips = |camera: usize| counts[camera].clips.load(Ordering::Relaxed);
     wait_for("clips of both", || (clips(1) == 1 && clips(2) == 1).then_some(()));
@@ -265,9 +265,9 @@ fn a_scorer_that_fails_is_told_and_ends_its_camera_only() {
     gst::init().unwrap();
     let failing = gst::parse::bin_from_description("identity error-after=20 ! fakesink", true).unwrap();
     let (say, counts) = (broken.desk.say.clone(), whole.desk.counts.clone());
-    cameras.watch(watched::Camera::new("test:", failing.upcast_ref(), threshold(), broken.desk).unwrap(), say);
+    cameras.watch(watched::Camera::new("test:", failing.upcast_ref(), threshold(), Counted::Score, broken.desk).unwrap(), say);
     let (say, scorer) = (whole.desk.say.clone(), scorer(between(SECOND, 2 * SECOND)));
-    cameras.watch(watched::Camera::new("test:", &scorer, threshold(), whole.desk).unwrap(), say);
+    cameras.watch(watched::Camera::new("test:", &scorer, threshold(), Counted::Score, whole.desk).unwrap(), say);
     wait_for("the other's clip", || (counts.clips.load(Ordering::Relaxed) == 1).then_some(()));
     cameras.stop_handles().iter().for_each(Stop::stop);
     assert_eq!(cameras.wait(), 1);

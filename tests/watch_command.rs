@@ -15,7 +15,7 @@ fn a_camera_is_watched_until_a_signal_and_its_clip_finished() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_desumnet"))
         .arg("watch")
         .arg(format!("@{}", cameras.display()))
-        .args(["--threshold", "0", "--events", "json:-", "--clips"])
+        .args(["--threshold", "0s", "--events", "json:-", "--clips"])
         .arg(&clips)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -69,6 +69,9 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
         ),
         (&["test:", "--metrics", "http://u:p4ss@h"], "http://***@h is no address for metrics"),
         (&["test:", "--ratio", "2%", "--threshold", "1"], "cannot be used with"),
+        (&["test:", "--threshold", "1"], "--threshold 1 is a score, which says little of what is unusual: give a time"),
+        (&["test:", "--threshold", "1h", "--importance", "logit"], "a time needs --importance unusual"),
+        (&["test:", "--threshold", "often"], "give a time, such as 1h, or a score"),
         (&["test:", "--max", "1s"], "--max is shorter than --min"),
     ];
     for (args, expected) in cases {
@@ -106,7 +109,7 @@ fn a_plugin_that_is_missing_is_named_with_its_package() {
             }
         }
         let out = Command::new(env!("CARGO_BIN_EXE_desumnet"))
-            .args(["watch", "--threshold", "0", "--clips"])
+            .args(["watch", "--threshold", "0s", "--clips"])
             .arg(temporary.path().join("clips"))
             .arg(format!("file://{}", video.display()))
             .env("GST_PLUGIN_SYSTEM_PATH", &folder)

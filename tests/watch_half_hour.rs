@@ -84,6 +84,8 @@ fn every_event_is_in_a_clip_that_plays() {
             &format!("yard={uri}"),
             "--category",
             &category,
+            "--importance",
+            "weighted",
             "--threshold",
             THRESHOLD,
             "--pre-roll",

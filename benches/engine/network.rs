@@ -9,7 +9,6 @@ use std::{
 use gstdesumnet::{
     clip::{FRAMES, Geometry, Scaler},
     engine::{Batching, Category, Engine, Request, Stream},
-    importance::{Aggregation, Form},
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
 };
 use tch::{Kind, Tensor};
@@ -57,7 +56,7 @@ pub fn autograd(network: &Network, clips: &[Vec<u8>]) {
 pub fn engine(stream: &Stream, clips: &[Vec<u8>]) {
     let (sender, answers) = std::sync::mpsc::channel();
     let request =
-        Request { category: Category::Fixed(0), form: Form::Weighted, aggregation: Aggregation::Mean, maps: false };
+        Request { category: Category::Fixed(0), ..Request::default() };
     for clip in clips {
         let sender = sender.clone();
         stream.submit(clip.clone(), request.clone(), None, Box::new(move |answer| sender.send(answer).expect("heard")));

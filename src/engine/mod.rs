@@ -28,6 +28,7 @@ use crate::{
     importance::{self, Aggregation, Form, Forward},
     maps::Maps,
     network::{self, Device, Header, Network, NetworkError, Precision},
+    unusual::{Departure, Eye, Look, Usual},
 };
 
 use load::Load;
@@ -68,6 +69,11 @@ pub struct UnknownCategory {
     asked: String,
     known: Vec<String>,
 }
+
+/// Nothing is unusual to a network that gives no features.
+#[derive(Debug, Error)]
+#[error("the model gives no features, which importance=unusual needs: export it with features [N, D] as a second output")]
+pub struct NoFeatures;
 
 impl Category {
     /// From the `category` setting: `auto` or a name.
@@ -113,22 +119,28 @@ impl RunningMean {
 }
 
 /// What is asked of the engine.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Request {
     pub category: Category,
     pub form: Form,
     pub aggregation: Aggregation,
     /// The importance maps are wanted, too.
     pub maps: bool,
+    /// What the stream usually shows; only [`Form::Unusual`] asks and teaches it.
+    pub usual: Arc<Mutex<Usual>>,
+    /// Seconds of the stream that the segment stands for.
+    pub seconds: f64,
 }
 
 /// A segment's scores.
 #[derive(Clone, Debug)]
 pub struct Score {
-    /// Number of the category that it was scored for.
-    pub category: usize,
-    /// The segment's probability of that category.
+    /// Number of the category that it was scored for; `None` if for none.
+    pub category: Option<usize>,
+    /// The segment's probability of that category; 0 without one.
     pub confidence: f32,
+    /// Of [`Form::Unusual`]: what it was judged by.
+    pub unusual: Option<Unusual>,
     /// One for each of the clip's frames, at least 0.
     pub frame_scores: Vec<f32>,
     /// All of them aggregated.
@@ -137,6 +149,14 @@ pub struct Score {
     pub maps: Option<Maps>,
     /// Time that the network took for it, and for those in a batch with it.
     pub inference: Duration,
+}
+
+/// A segment beside what its stream usually shows.
+#[derive(Clone, Debug)]
+pub struct Unusual {
+    pub look: Look,
+    /// About how many hours pass between segments that depart as far.
+    pub hours: f64,
 }
 
 /// Takes the score once it is there; called on the worker's thread, or where a newer segment takes this one's place in the queue.
@@ -167,6 +187,8 @@ pub struct Engine {
     /// What a clip is to the model.
     pub clip: Geometry,
     gpu: bool,
+    /// Features that the network gives, if it gives any.
+    features: Option<usize>,
     /// Number of the next stream.
     streams: AtomicU64,
     work: Arc<Work>,
@@ -296,9 +318,11 @@ impl Engine {
 
     fn start(network: Network) -> Self {
         let (header, clip, gpu) = (network.header.clone(), network.clip, network.device.is_cuda());
+        let features = network.features;
         let work = Arc::new(Work::default());
         let queue = work.clone();
         let worker = thread::spawn(move || {
+            let eye = features.map(Eye::new);
             let mut expected = Duration::ZERO;
             let mut ahead: Option<Ahead> = None;
             while let Some(Ahead { batch, input }) =
@@ -315,7 +339,7 @@ impl Engine {
                         });
                     }
                 };
-                let answers = score_batch(&network, &batch, input, &mut look_ahead);
+                let answers = score_batch(&network, eye.as_ref(), &batch, input, &mut look_ahead);
                 expected = began.elapsed();
                 let live = batch.iter().filter(|job| job.live).count();
                 queue.lock().load.worked(expected.mul_f64(live as f64 / batch.len() as f64));
@@ -324,7 +348,15 @@ impl Engine {
                 }
             }
         });
-        Self { header, clip, gpu, streams: AtomicU64::new(0), work, worker: Some(worker) }
+        Self { header, clip, gpu, features, streams: AtomicU64::new(0), work, worker: Some(worker) }
+    }
+
+    /// Whether the model can score in a form.
+    ///
+    /// # Errors
+    /// [`NoFeatures`]
+    pub fn check(&self, form: Form) -> Result<(), NoFeatures> {
+        if form == Form::Unusual && self.features.is_none() { Err(NoFeatures) } else { Ok(()) }
     }
 
     /// A stream of its own: it gets its turn, whatever others wait for.
@@ -407,36 +439,45 @@ fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {
     jobs.iter().map(|job| &*job.clip).collect()
 }
 
+/// What a segment is scored for.
+#[derive(Clone)]
+enum Target {
+    Category(usize),
+    Unusual(Departure, Look),
+}
+
 /// An answer for each; what is wrong with one does the others no harm.
 /// `input`: what libtorch begins with, if that is made already. `look_ahead` is called while the device computes.
 fn score_batch(
     network: &Network,
+    eye: Option<&Eye>,
     batch: &[Job],
     input: Option<Tensor>,
     look_ahead: &mut dyn FnMut(),
 ) -> Vec<Result<Score, ScoreError>> {
-    let mut categories = vec![None; batch.len()];
-    let mut attempt = |jobs: &[Job], input: Option<Tensor>, categories: &mut [Option<usize>]| {
-        catch_unwind(AssertUnwindSafe(|| score(network, jobs, input, categories, look_ahead)))
+    let mut targets = vec![None; batch.len()];
+    let mut attempt = |jobs: &[Job], input: Option<Tensor>, targets: &mut [Option<Target>]| {
+        catch_unwind(AssertUnwindSafe(|| score(network, eye, jobs, input, targets, look_ahead)))
             .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
     };
-    match attempt(batch, input, &mut categories) {
+    match attempt(batch, input, &mut targets) {
         Ok(scores) => scores,
         Err(error) if batch.len() == 1 => vec![Err(error)],
         Err(_) => {
-            let each = batch.chunks(1).zip(categories.chunks_mut(1));
-            each.flat_map(|(job, category)| attempt(job, None, category).unwrap_or_else(|error| vec![Err(error)]))
+            let each = batch.chunks(1).zip(targets.chunks_mut(1));
+            each.flat_map(|(job, target)| attempt(job, None, target).unwrap_or_else(|error| vec![Err(error)]))
                 .collect()
         }
     }
 }
 
-/// Forward, category, backward. The categories are kept for another attempt.
+/// Forward, target, backward. The targets are kept for another attempt: a stream counts each of its segments once.
 fn score(
     network: &Network,
+    eye: Option<&Eye>,
     jobs: &[Job],
     input: Option<Tensor>,
-    categories: &mut [Option<usize>],
+    targets: &mut [Option<Target>],
     look_ahead: &mut dyn FnMut(),
 ) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
     let began = Instant::now();
@@ -444,31 +485,88 @@ fn score(
     let pass = input.map_or_else(|| network.forward(&clips_of(jobs)), |input| network.forward_input(input));
     let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
     let probabilities = forward.probabilities.clone();
-    for ((job, probabilities), category) in jobs.iter().zip(&probabilities).zip(&mut *categories) {
-        category.get_or_insert_with(|| match &job.request.category {
-            Category::Fixed(category) => *category,
-            Category::Running(mean) => mean.lock().unwrap_or_else(PoisonError::into_inner).add(probabilities),
+    let form = jobs[0].request.form;
+    let features = if form == Form::Unusual { forward.features().map_err(torch)? } else { None };
+    for (number, (job, target)) in jobs.iter().zip(&mut *targets).enumerate() {
+        if target.is_some() {
+            continue;
+        }
+        let Request { category, usual, seconds, .. } = &job.request;
+        *target = Some(match (&features, eye) {
+            (Some(features), Some(eye)) => {
+                let Geometry { frames, crop_width, .. } = network.clip;
+                let look = eye.look(&features[number], &job.clip, frames, crop_width);
+                let departure = usual.lock().unwrap_or_else(PoisonError::into_inner).judge(&look, *seconds);
+                Target::Unusual(departure, look)
+            }
+            _ if form == Form::Unusual => return Err(ScoreError::Failed(NoFeatures.to_string())),
+            _ => Target::Category(match category {
+                Category::Fixed(category) => *category,
+                Category::Running(mean) => {
+                    mean.lock().unwrap_or_else(PoisonError::into_inner).add(&probabilities[number])
+                }
+            }),
         });
     }
-    let categories: Vec<usize> = categories.iter().copied().flatten().collect();
-    let confidences: Vec<f32> = categories.iter().zip(&probabilities).map(|(&category, p)| p[category]).collect();
-    let maps = forward.maps(&categories, jobs[0].request.form).map_err(torch)?;
+    let targets: Vec<Target> = targets.iter().flatten().cloned().collect();
+    let maps = maps(forward, jobs, &targets, eye).map_err(torch)?;
     look_ahead();
-    let frame_scores = importance::frame_scores(&maps).map_err(torch)?;
+    let frame_scores = maps.as_ref().map(importance::frame_scores).transpose().map_err(torch)?;
     let inference = began.elapsed();
-    let answers = frame_scores.into_iter().enumerate().map(|(number, frame_scores)| {
+    let answers = targets.into_iter().enumerate().map(|(number, target)| {
         let Request { aggregation, maps: wanted, .. } = jobs[number].request;
-        let score = aggregation.of(&frame_scores);
-        if !score.is_finite() {
+        let frame_scores = frame_scores.as_ref().map(|all| all[number].clone()).unwrap_or_default();
+        let own = |maps: &Tensor| maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
+        let maps = maps.as_ref().filter(|_| wanted).map(own).transpose()?;
+        let score = match target {
+            Target::Category(category) => Score {
+                category: Some(category),
+                confidence: probabilities[number][category],
+                unusual: None,
+                score: aggregation.of(&frame_scores),
+                frame_scores,
+                maps,
+                inference,
+            },
+            Target::Unusual(Departure { score, hours, .. }, look) => Score {
+                category: None,
+                confidence: 0.0,
+                unusual: Some(Unusual { look, hours }),
+                score: score as f32,
+                frame_scores: shared_out(score as f32, frame_scores, network.clip.frames),
+                maps,
+                inference,
+            },
+        };
+        if !score.score.is_finite() {
             let reason = "its score is not a finite number; use precision=f32 or another model";
             return Err(ScoreError::Failed(reason.into()));
         }
-        let own = || maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
-        let maps = wanted.then(own).transpose()?;
-        let (category, confidence) = (categories[number], confidences[number]);
-        Ok(Score { category, confidence, frame_scores, score, maps, inference })
+        Ok(score)
     });
     Ok(answers.collect())
+}
+
+/// The importance maps of a batch; `None` where nobody asks for what they tell: the way back through the network costs half as much again
+/// as the way there.
+fn maps(forward: Forward, jobs: &[Job], targets: &[Target], eye: Option<&Eye>) -> Result<Option<Tensor>, tch::TchError> {
+    let (mut categories, mut directions) = (Vec::new(), Vec::new());
+    for target in targets {
+        match target {
+            Target::Category(category) => categories.push(*category),
+            Target::Unusual(departure, _) => directions.extend(eye.map(|eye| eye.direction(&departure.direction))),
+        }
+    }
+    if directions.is_empty() {
+        return forward.maps(&categories, jobs[0].request.form).map(Some);
+    }
+    if jobs.iter().any(|job| job.request.maps) { forward.maps_along(&directions).map(Some) } else { Ok(None) }
+}
+
+/// A segment's score on its frames, whose mean it is: in proportion to what their maps tell, or alike where there are none.
+fn shared_out(score: f32, of_maps: Vec<f32>, frames: usize) -> Vec<f32> {
+    let mean = of_maps.iter().sum::<f32>() / of_maps.len().max(1) as f32;
+    if mean > 0.0 { of_maps.into_iter().map(|frame| score * frame / mean).collect() } else { vec![score; frames] }
 }
 
 /// Number of the largest value; the first of equals.

@@ -50,6 +50,11 @@ impl Layers {
             .map_err(|error| TchError::Torch(format!("the threads of the convolutions can't be started: {error}")))
     }
 
+    /// Outputs of fc6.
+    pub fn feature_width(&self) -> usize {
+        self.0[CONVS].bias.numel()
+    }
+
     /// Of what the convolutions give: what fc6 gives after its ReLU, `[N, 2048]`, and the class scores, `[N, C]`.
     pub fn head(&self, pooled: &Tensor) -> Result<(Tensor, Tensor), TchError> {
         let [fc6, fc7, fc8] = [0, 1, 2].map(|i| &self.0[CONVS + i]);

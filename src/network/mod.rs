@@ -68,6 +68,8 @@ pub struct Network {
     pub device: tch::Device,
     /// Element type of the convolutions, or of the whole script; all else is [`wide`] of it.
     pub kind: Kind,
+    /// How many features it gives of a clip, if any.
+    pub features: Option<usize>,
     body: Body,
     mean: Tensor,
     std: Tensor,
@@ -107,9 +109,9 @@ impl Network {
         let kind = precision.resolve(device)?;
         let script = Script::load(path, device, kind)?;
         let Sidecar { header, clip, layout } = Sidecar::load(&sidecar_of(path))?;
-        let network = Self::of(Body::Script(script, layout), header, clip, device, kind)?;
+        let mut network = Self::of(Body::Script(script, layout), header, clip, device, kind)?;
         if let Body::Script(script, layout) = &network.body {
-            script.check(&network, *layout, path)?;
+            network.features = script.check(&network, *layout, path)?;
         }
         Ok(network)
     }
@@ -120,18 +122,19 @@ impl Network {
     /// From libtorch: out of memory, for one.
     pub fn new(model: Model, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
         let layers = Layers::new(model.layers, device, kind)?;
+        let features = Some(layers.feature_width());
         let body = if device == tch::Device::Cpu && kind == Kind::Float {
             let convolutions = layers.kernels()?;
             Body::Kernels(layers, Mutex::new(vec![convolutions]))
         } else {
             Body::Layers(layers)
         };
-        Self::of(body, model.header, Geometry::PAPER, device, kind)
+        Ok(Self { features, ..Self::of(body, model.header, Geometry::PAPER, device, kind)? })
     }
 
     fn of(body: Body, header: Header, clip: Geometry, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
         let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(wide(kind));
-        Ok(Self { mean: rgb(header.mean)?, std: rgb(header.std)?, header, clip, device, kind, body })
+        Ok(Self { mean: rgb(header.mean)?, std: rgb(header.std)?, header, clip, device, kind, features: None, body })
     }
 
     /// Runs N clips of RGB bytes, [`Geometry::clip_bytes`] each, and keeps what the way back needs.
@@ -151,6 +154,15 @@ impl Network {
         let lent = Box::new(Lent { convolutions: Some(convolutions), idle });
         let from = Leaf::Pooled { pooled, lent, shape };
         Ok(Pass { features: Some(features), logits, from })
+    }
+
+    /// Features that stand for clips of RGB bytes, [`Geometry::clip_bytes`] each: [`Pass::features`], with no way back.
+    ///
+    /// # Errors
+    /// If a clip is of another size; from libtorch: out of memory, for one.
+    pub fn features(&self, clips: &[&[u8]]) -> Result<Option<Vec<Vec<f32>>>, TchError> {
+        let _guard = tch::no_grad_guard();
+        self.forward(clips)?.features.as_ref().map(rows_of).transpose()
     }
 
     /// The same of an input as [`Self::input`] makes it, by libtorch alone.
@@ -218,21 +230,22 @@ impl Network {
         Ok(self.outputs(input)?.1)
     }
 
-    /// What fc6 gives, and the class scores.
+    /// Features, and the class scores.
     fn outputs(&self, input: &Tensor) -> Result<(Option<Tensor>, Tensor), TchError> {
         match &self.body {
             Body::Layers(layers) | Body::Kernels(layers, _) => {
                 let (features, logits) = layers.head(&layers.convolve(input)?)?;
                 Ok((Some(features), logits))
             }
-            Body::Script(script, layout) => Ok((None, script.forward(&layout.order(input)?)?)),
+            Body::Script(script, layout) => script.forward(&layout.order(input)?),
         }
     }
 }
 
 /// A forward pass.
 pub struct Pass<'a> {
-    /// What fc6 gives after its ReLU, `[N, 2048]`: features that stand for a clip. `None` of a network of the user's own.
+    /// Features that stand for a clip: what fc6 gives after its ReLU, `[N, 2048]`; the second output of a network of the user's own, `None`
+    /// if it has none.
     pub features: Option<Tensor>,
     /// Class scores before the softmax, `[N, C]`.
     pub logits: Tensor,
@@ -288,6 +301,14 @@ pub fn input_gradient(score: &Tensor, input: &Tensor, again: bool) -> Result<Ten
         return Err(TchError::Torch("the class scores have no gradient".into()));
     }
     Ok(Tensor::f_run_backward(&[score], &[input], again, false)?.remove(0))
+}
+
+/// A tensor `[N, D]` as numbers.
+///
+/// # Errors
+/// From libtorch.
+pub fn rows_of(tensor: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
+    Vec::<Vec<f32>>::try_from(tensor.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?)
 }
 
 /// The type for all that is cheap: float32, or float64 where the convolutions run in it. In 16 bits, pixels and their mean

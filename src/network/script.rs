@@ -1,4 +1,4 @@
-//! A network of the user's own: a TorchScript module that gives the class scores of clips.
+//! A network of the user's own: a TorchScript module that gives the class scores of clips, and perhaps features beside them.
 //!
 //! Nothing is known of it but what the file beside it says ([`super::sidecar`]); whether that is true, a clip of black frames
 //! shows before anything is scored.
@@ -10,13 +10,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tch::{CModule, Device, Kind, TchError, Tensor, jit};
+use tch::{CModule, Device, IValue, Kind, TchError, Tensor, jit};
 use thiserror::Error;
 
 use super::{Layout, Network, NetworkError, input_gradient, sidecar_of, wide};
 
 /// First bytes of a zip archive, which TorchScript files are and safetensors files are not.
 const ZIP: [u8; 4] = *b"PK\x03\x04";
+
+/// What a module that gives something else is told by.
+const NO_TENSOR: &str = "an output is no tensor";
 
 /// Why a TorchScript module can't score. Every message names the file, the reason and the remedy.
 #[derive(Debug, Error)]
@@ -34,6 +37,11 @@ pub enum ScriptError {
     Refuses { path: PathBuf, shape: Vec<i64>, reason: String, remedy: &'static str },
     #[error("model {path} gives {found}, expected class scores [N, C]; export a network whose forward returns them")]
     Output { path: PathBuf, found: String },
+    #[error(
+        "model {path} gives features of shape {found} as its second output, expected [N, D]; export a network that gives class \
+         scores, or class scores and features"
+    )]
+    Features { path: PathBuf, found: String },
     #[error(
         "{path}: `categories` has {named} names, the network gives {found} class scores; give one name an output, in order"
     )]
@@ -89,26 +97,37 @@ impl Script {
         Ok(Self { module, converted })
     }
 
-    /// Class scores, in [`wide`] of the input's kind, of an input in the network's layout.
-    pub fn forward(&self, input: &Tensor) -> Result<Tensor, TchError> {
+    /// Features `[N, D]` if the network gives them as a second output, and class scores, of an input in the network's layout; both in
+    /// [`wide`] of its kind.
+    pub fn forward(&self, input: &Tensor) -> Result<(Option<Tensor>, Tensor), TchError> {
         // A setting of the calling thread. The optimiser would compile kernels during the first segments, for seconds, and has
         // nothing to gain where convolutions take nearly all of the time. Others have `view`s in them that only a contiguous
         // input, as it is in Python, passes.
         jit::f_set_graph_executor_optimize(false)?;
-        self.module.forward_ts(&[input.f_contiguous()?])?.f_to_kind(wide(input.kind()))
+        let wide = wide(input.kind());
+        let outputs = match self.module.forward_is(&[IValue::Tensor(input.f_contiguous()?)])? {
+            IValue::Tuple(outputs) => outputs,
+            one => vec![one],
+        };
+        let mut tensors = outputs.into_iter().map(|output| match output {
+            IValue::Tensor(tensor) => tensor.f_to_kind(wide),
+            _ => Err(TchError::Torch(NO_TENSOR.into())),
+        });
+        let logits = tensors.next().unwrap_or_else(|| Err(TchError::Torch(NO_TENSOR.into())))?;
+        Ok((tensors.next().transpose()?, logits))
     }
 
-    /// Runs a clip of black frames forward and backward, to see whether the network is what its sidecar says.
+    /// Runs a clip of black frames forward and backward, to see whether the network is what its sidecar says; how many features it gives.
     ///
     /// # Errors
     /// [`NetworkError::Script`], by what is wrong with it; [`NetworkError::Torch`] if the device has no room for a clip.
-    pub fn check(&self, network: &Network, layout: Layout, path: &Path) -> Result<(), NetworkError> {
+    pub fn check(&self, network: &Network, layout: Layout, path: &Path) -> Result<Option<usize>, NetworkError> {
         let black = vec![0; network.clip.clip_bytes()];
         let input = network.input(&[&black])?.f_set_requires_grad(true)?;
         let ordered = layout.order(&input)?;
-        let logits = self.forward(&ordered).map_err(|error| {
+        let (features, logits) = self.forward(&ordered).map_err(|error| {
             let reason = telling_line(&error);
-            if reason.contains("did not return a tensor") {
+            if reason == NO_TENSOR {
                 return ScriptError::Output { path: path.into(), found: "no tensor".into() };
             }
             let remedy = if network.kind != Kind::Float {
@@ -126,12 +145,17 @@ impl Script {
             [1, found] => return Err(ScriptError::Categories { path: sidecar_of(path), named, found }.into()),
             _ => return Err(ScriptError::Output { path: path.into(), found: format!("{:?}", logits.size()) }.into()),
         }
+        let features = match features.map(|features| features.size()).as_deref() {
+            None => None,
+            Some([1, width]) => Some(*width as usize),
+            Some(found) => return Err(ScriptError::Features { path: path.into(), found: format!("{found:?}") }.into()),
+        };
         if logits.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
             return Err(ScriptError::NotFinite { path: path.into(), sidecar: sidecar_of(path) }.into());
         }
         let score = logits.f_sum(logits.kind())?;
         input_gradient(&score, &input, false)
-            .map(drop)
+            .map(|_| features)
             .map_err(|error| ScriptError::NoGradient { path: path.into(), reason: telling_line(&error) }.into())
     }
 }

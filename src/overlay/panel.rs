@@ -36,9 +36,9 @@ const PAST: Colour = 0xFFA8_7A1E;
 /// What the panel says.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    /// [0, 1]
-    pub importance: f64,
-    /// Empty if nothing was scored yet.
+    /// [0, 1]; `None` if nothing was scored yet.
+    pub importance: Option<f64>,
+    /// Empty if there is none.
     pub category: String,
     /// [0, 1]
     pub confidence: f64,
@@ -104,7 +104,7 @@ impl Layout {
         }
         if let Some(area) = self.bar {
             canvas.fill(area, TRACK);
-            let width = (reading.importance.clamp(0.0, 1.0) * area.width as f64).round() as usize;
+            let width = (reading.importance.unwrap_or(0.0).clamp(0.0, 1.0) * area.width as f64).round() as usize;
             canvas.fill(Area { width, ..area }, MARK);
         }
         if let Some(area) = self.graph {
@@ -117,15 +117,15 @@ impl Layout {
 /// The category and its confidence at the left, the importance at the right.
 fn write(canvas: &mut Canvas, area: Area, size: usize, reading: &Reading) {
     let (left, top, size) = (area.x, area.y, size as f32);
-    let unscored = reading.category.is_empty();
-    let importance = if unscored { String::new() } else { format!("{:.2}", reading.importance) };
+    let importance = reading.importance.map_or(String::new(), |importance| format!("{importance:.2}"));
     let free = area.width as f32 - text_width(&importance, size);
     if free >= 0.0 {
         canvas.write(&importance, size, (left + free as usize, top), INK);
     }
-    let (category, confidence) = match unscored {
-        true => ("no score yet".into(), String::new()),
-        false => (reading.category.replace('_', " "), format!(" {:.0} %", reading.confidence * 100.0)),
+    let (category, confidence) = match reading.importance {
+        None => ("no score yet".into(), String::new()),
+        Some(_) if reading.category.is_empty() => Default::default(),
+        Some(_) => (reading.category.replace('_', " "), format!(" {:.0} %", reading.confidence * 100.0)),
     };
     let room = free - text_width(&confidence, size) - size / 2.0;
     let category = fit(&category, size, room);
@@ -158,7 +158,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn reading(importance: f64) -> Reading {
-        Reading { importance, category: "cooking".into(), confidence: 0.87 }
+        Reading { importance: Some(importance), category: "cooking".into(), confidence: 0.87 }
     }
 
     /// How many pixels of the bar's middle row are the bar's.

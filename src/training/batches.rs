@@ -29,10 +29,13 @@ pub struct Cut {
     pub colour: Colour,
 }
 
-/// Clips of one minibatch, and their categories.
+/// Clips of one minibatch, and what the network is to give.
 pub struct Batch {
     pub clips: Vec<Cut>,
+    /// Numbers of their categories.
     pub labels: Vec<i64>,
+    /// What the teacher gives, one clip's after the other; empty without one.
+    pub lessons: Vec<f32>,
 }
 
 /// A clip of an epoch.
@@ -94,13 +97,17 @@ fn cut(data: &Dataset, settings: &Settings, epoch: usize, number: usize, draws: 
     let mut rng = StdRng::seed_from_u64(mix(settings.seed, 2 + epoch as u64, number as u64));
     let step = FRAMES / settings.phase(epoch).frames;
     let on = &settings.augment;
-    let mut batch = Batch { clips: Vec::new(), labels: Vec::new() };
+    let mut batch = Batch { clips: Vec::new(), labels: Vec::new(), lessons: Vec::new() };
     for draw in draws {
         let video = &data.videos[draw.video];
-        let clip = match draw.segment {
-            Some(segment) => video.stored.segment(segment)?,
-            None => video.random_clip(&mut rng)?,
+        let place = match draw.segment {
+            Some(segment) => video.stored.frames_of(segment),
+            None => video.random_place(&mut rng),
         };
+        if let Some(lessons) = &data.lessons {
+            batch.lessons.extend(lessons.at(draw.video, &video.stored, &place));
+        }
+        let clip = video.stored.clip(place)?;
         let view = View::random(&mut rng, on);
         let colour = if on.contains(&Augmentation::Colour) { Colour::random(&mut rng) } else { Colour::SAME };
         batch.clips.push(Cut { pixels: view.cut(&clip, step), width: view.width, height: view.height, colour });

@@ -6,18 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tch::TchError;
 use thiserror::Error;
 
 use super::compose::{self, Composite, ReadError, Span};
 use crate::{
-    clip::Clip,
+    clip::{Clip, Geometry},
     decode::{DecodeError, Segments},
+    engine::{NoFeatures, RunningMean},
     evaluation::{Spread, average_precision::average_precision},
     importance::{Aggregation, Forward},
     network::{Device, Network, NetworkError, Precision, telling_line},
     segmenter::Stride,
+    unusual::{Eye, Usual, hindsight},
 };
 
 /// What segments are ranked by.
@@ -32,6 +34,10 @@ pub enum Method {
     Probability,
     /// The category's probability itself.
     Confidence,
+    /// Importance of the form [`crate::importance::Form::Unusual`], from the past alone.
+    Unusual,
+    /// The same with hindsight, as files are scored.
+    Hindsight,
     /// Mean absolute difference between consecutive analysis frames; the frames that fill up a short last segment are still.
     Motion,
     /// Nothing: the exact mean over all orders.
@@ -39,16 +45,26 @@ pub enum Method {
 }
 
 impl Method {
-    pub const ALL: [Self; 6] =
-        [Self::Weighted, Self::Logit, Self::Probability, Self::Confidence, Self::Motion, Self::Random];
+    pub const ALL: [Self; 8] = [
+        Self::Weighted,
+        Self::Logit,
+        Self::Probability,
+        Self::Confidence,
+        Self::Unusual,
+        Self::Hindsight,
+        Self::Motion,
+        Self::Random,
+    ];
 }
 
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct Options {
     pub model: PathBuf,
-    /// Folder as [`super::compose::write`] makes it.
+    /// Folder as [`super::compose::write`] makes it, or a JSON file of one video: see [`Marked`].
     pub composites: PathBuf,
+    /// What begins before this time of a video is not ranked, ns: what is usual is learned there.
+    pub from: u64,
     pub device: Device,
     pub precision: Precision,
     /// Every how many segments one is scored, at least 1.
@@ -75,6 +91,12 @@ pub enum LocaliseError {
     Torch(#[from] TchError),
     #[error("a score of {0} is not a finite number; use --precision f32 or another model")]
     NotFinite(PathBuf),
+    #[error(
+        "{path} can't be read: {reason}; give a folder of composites, or a JSON file {{\"video\": NAME, \"relevant\": [{{\"start_s\": 1.5, \"end_s\": 9}}]}}"
+    )]
+    Document { path: PathBuf, reason: String },
+    #[error(transparent)]
+    NoFeatures(#[from] NoFeatures),
     #[error("none of the scored segments is relevant: give a smaller --interval or other composites")]
     NoneRelevant,
 }
@@ -99,8 +121,8 @@ pub struct Localisation {
 pub struct VideoResult {
     /// CATEGORY/FILE
     pub video: String,
-    /// What the segments were scored for.
-    pub category: String,
+    /// What the segments were scored for; `null`: whatever led so far.
+    pub category: Option<String>,
     pub segments: usize,
     pub relevant_share: f64,
     /// Average precision, [0, 1]; `null` where no scored segment is relevant.
@@ -114,35 +136,76 @@ struct Scored {
     scores: [f64; Method::ALL.len()],
 }
 
+/// A video whose relevant spans are known.
+struct Marked {
+    path: PathBuf,
+    /// The topic's number; `None`: whatever leads the segments so far, as live.
+    category: Option<usize>,
+    duration_ns: u64,
+    relevant: Vec<Span>,
+}
+
+/// A JSON file of one video: its name, from the file's folder on, and the spans in which something happens, seconds.
+#[derive(Deserialize)]
+struct Document {
+    video: PathBuf,
+    relevant: Vec<Seconds>,
+}
+
+#[derive(Deserialize)]
+struct Seconds {
+    start_s: f64,
+    end_s: f64,
+}
+
+impl Marked {
+    fn of_document(path: &Path) -> Result<Self, LocaliseError> {
+        let wrong = |reason: String| LocaliseError::Document { path: path.into(), reason };
+        let text = std::fs::read_to_string(path).map_err(|e| wrong(e.to_string()))?;
+        let Document { video, relevant } = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
+        let span = |&Seconds { start_s, end_s }: &Seconds| Span {
+            start_ns: (start_s.max(0.0) * 1e9) as u64,
+            duration_ns: ((end_s - start_s).max(0.0) * 1e9) as u64,
+        };
+        let relevant = relevant.iter().map(span).collect();
+        Ok(Self { path: path.with_file_name(video), category: None, duration_ns: 0, relevant })
+    }
+
+    fn of_composite(path: &Path, composite: Composite, known: &[String]) -> Result<Self, LocaliseError> {
+        let Composite { category, video, duration_ns, relevant, .. } = composite;
+        let Some(number) = known.iter().position(|name| *name == category) else {
+            return Err(LocaliseError::Category { path: path.into(), category, known: known.into() });
+        };
+        Ok(Self { path: path.with_file_name(video), category: Some(number), duration_ns, relevant })
+    }
+}
+
 /// Scores all composites of a folder. `progress` is called with the time done, ns, and of all.
 ///
 /// # Errors
 /// [`LocaliseError`]
 pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result<Localisation, LocaliseError> {
-    let composites = compose::read(&options.composites)?;
     let network = Network::load(&options.model, options.device, options.precision)?;
     let known = &network.header.categories;
     // All are looked at before the first is scored.
-    let numbers = composites.iter().map(|(path, composite)| {
-        let number = known.iter().position(|category| *category == composite.category);
-        number.ok_or_else(|| LocaliseError::Category {
-            path: path.clone(),
-            category: composite.category.clone(),
-            known: known.clone(),
-        })
-    });
-    let numbers = numbers.collect::<Result<Vec<_>, _>>()?;
-    let all = composites.iter().map(|(_, composite)| composite.duration_ns).sum();
+    let videos = if options.composites.is_file() {
+        vec![Marked::of_document(&options.composites)?]
+    } else {
+        let composites = compose::read(&options.composites)?.into_iter();
+        composites
+            .map(|(path, composite)| Marked::of_composite(&path, composite, known))
+            .collect::<Result<Vec<_>, _>>()?
+    };
+    let all = videos.iter().map(|video| video.duration_ns).sum();
     let (mut per_video, mut before, mut relevant) = (Vec::new(), 0, 0);
-    for ((path, composite), category) in composites.iter().zip(numbers) {
-        let video = path.with_file_name(&composite.video);
-        let scored = score(&network, &video, composite, category, options, |at| progress(before + at, all))?;
-        before += composite.duration_ns;
+    for video in &videos {
+        let scored = score(&network, video, options, |at| progress(before + at, all))?;
+        before += video.duration_ns;
         let hits = scored.iter().filter(|segment| segment.relevant).count();
         relevant += hits;
         per_video.push(VideoResult {
-            video: video.strip_prefix(&options.composites).unwrap_or(&video).display().to_string(),
-            category: composite.category.clone(),
+            video: video.path.strip_prefix(&options.composites).unwrap_or(&video.path).display().to_string(),
+            category: video.category.map(|number| known[number].clone()),
             segments: scored.len(),
             relevant_share: hits as f64 / scored.len() as f64,
             ap: precisions(&scored),
@@ -167,14 +230,16 @@ pub fn localise(options: &Options, mut progress: impl FnMut(u64, u64)) -> Result
 /// Every `interval`-th segment of a video, by every method.
 fn score(
     network: &Network,
-    video: &Path,
-    composite: &Composite,
-    category: usize,
+    video: &Marked,
     options: &Options,
     mut progress: impl FnMut(u64),
 ) -> Result<Vec<Scored>, LocaliseError> {
-    let (mut scored, mut after_last) = (Vec::new(), 0);
-    for segment in Segments::open(&video.to_string_lossy(), Stride::Auto, network.clip)? {
+    let eye = Eye::new(network.features.ok_or(NoFeatures)?);
+    let Geometry { frames, crop_width, .. } = network.clip;
+    let (mut mean, mut usual, mut looks) = (RunningMean::default(), Usual::default(), Vec::new());
+    let (mut scored, mut starts, mut after_last) = (Vec::new(), Vec::new(), 0);
+    let name = video.path.to_string_lossy();
+    for segment in Segments::open(&name, Stride::Auto, network.clip)? {
         let segment = segment?;
         let start = segment.start.unwrap_or(after_last);
         after_last = start + segment.duration;
@@ -182,18 +247,32 @@ fn score(
         if !segment.index.is_multiple_of(options.interval) {
             continue;
         }
-        let forward = Forward::new(network, &[&segment.clip.centre_crop()])?;
+        let clip = segment.clip.centre_crop();
+        let forward = Forward::new(network, &[&clip])?;
+        let features = forward.features()?.ok_or(NoFeatures)?;
+        let look = eye.look(&features[0], &clip, frames, crop_width);
+        let seconds = segment.duration as f64 * options.interval as f64 / 1e9;
+        let unusual = usual.judge(&look, seconds).score;
+        looks.push(look);
+        let leads = mean.add(&forward.probabilities[0]);
+        let category = video.category.unwrap_or(leads);
         let confidence = f64::from(forward.probabilities[0][category]);
         let [weighted, logit, probability] = forward
             .frame_scores_in_every_form(&[category])?
             .map(|clips| clips.iter().map(|frames| f64::from(options.aggregation.of(frames))).sum());
-        let scores = [weighted, logit, probability, confidence, motion(&segment.clip), 0.0];
+        let scores = [weighted, logit, probability, confidence, unusual, 0.0, motion(&segment.clip), 0.0];
         if !scores.iter().all(|score| score.is_finite()) {
-            return Err(LocaliseError::NotFinite(video.into()));
+            return Err(LocaliseError::NotFinite(video.path.clone()));
         }
-        scored.push(Scored { relevant: relevant(start, segment.duration, &composite.relevant), scores });
+        scored.push(Scored { relevant: relevant(start, segment.duration, &video.relevant), scores });
+        starts.push(start);
     }
-    if scored.is_empty() { Err(DecodeError::NoVideo { video: video.display().to_string() }.into()) } else { Ok(scored) }
+    for (scored, score) in scored.iter_mut().zip(hindsight(&looks)) {
+        scored.scores[Method::Hindsight as usize] = score;
+    }
+    let ranked = scored.into_iter().zip(starts).filter(|(_, start)| *start >= options.from);
+    let ranked: Vec<Scored> = ranked.map(|(scored, _)| scored).collect();
+    if ranked.is_empty() { Err(DecodeError::NoVideo { video: name.into() }.into()) } else { Ok(ranked) }
 }
 
 /// Whether at least half of a segment's time lies in the spans.

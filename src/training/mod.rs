@@ -13,6 +13,7 @@ pub mod network;
 pub mod optimizer;
 pub mod refine;
 pub mod settings;
+pub mod teacher;
 pub mod trainer;
 
 use std::sync::{

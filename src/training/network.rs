@@ -192,6 +192,14 @@ impl TrainingNetwork {
     /// # Errors
     /// From libtorch.
     pub fn logits(&self, input: &Tensor, training: bool) -> Result<Tensor, TchError> {
+        self.outputs(input, training, DROPOUT)
+    }
+
+    /// What fc8 gives: [`Self::logits`], or what a teacher gives, with another share of outputs set to zero in training.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn outputs(&self, input: &Tensor, training: bool, dropout: f64) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
         for i in 0..CONVS {
             x = self.normalised(&self.pooled(&x, i)?, i, training)?;
@@ -204,7 +212,7 @@ impl TrainingNetwork {
         for (i, (weight, bias)) in self.connected.iter().enumerate() {
             x = x.f_linear(weight, Some(bias))?;
             if i < 2 {
-                x = x.f_relu()?.f_dropout(DROPOUT, training)?;
+                x = x.f_relu()?.f_dropout(dropout, training)?;
             }
         }
         Ok(x)

@@ -9,13 +9,13 @@ use super::{
     checkpoint::{self, CheckpointError, Progress},
     data::{CacheError, Dataset},
     mix,
-    network::{Fc6, TrainingNetwork},
+    network::{DROPOUT, Fc6, TrainingNetwork},
     optimizer::Optimizer,
     settings::{Phase, Settings},
 };
 use crate::{
     clip::CROP,
-    network::{Header, Model, channels_last, telling_line},
+    network::{Header, LAYERS, Layer, Model, channels_last, telling_line},
 };
 
 /// Clips that a model's normalisation is measured on before it is trained further.
@@ -123,10 +123,10 @@ impl<'a> Trainer<'a> {
         tch::manual_seed(settings.seed as i64);
         let store = nn::VarStore::new(device);
         let root = store.root();
-        let categories = data.categories.len();
+        let outputs = data.outputs();
         let network = match start {
-            Start::Scratch { widths, fc6 } => TrainingNetwork::new(&root, widths, categories, *fc6, kind)?,
-            Start::NewCategories { model, .. } => TrainingNetwork::of_model(&root, model, Some(categories), kind)?,
+            Start::Scratch { widths, fc6 } => TrainingNetwork::new(&root, widths, outputs, *fc6, kind)?,
+            Start::NewCategories { model, .. } => TrainingNetwork::of_model(&root, model, Some(outputs), kind)?,
             Start::SameCategories { model } => TrainingNetwork::of_model(&root, model, None, kind)?,
         };
         settings.check_fc6(network.fc6())?;
@@ -246,7 +246,7 @@ impl<'a> Trainer<'a> {
                 progress.steps = self.optimizer.steps;
                 let clips = progress.clips as f64;
                 let mean = progress.loss_sum / clips;
-                let guessing = (data.categories.len() as f64).ln().max(1.0);
+                let guessing = if data.lessons.is_some() { 1.0 } else { (data.categories.len() as f64).ln().max(1.0) };
                 if !loss.is_finite() || (progress.batches >= PATIENCE && mean > HOPELESS * guessing) {
                     let lower = settings.learning_rate / 10.0;
                     return Err(TrainError::Diverged { epoch: epoch + 1, loss, lower });
@@ -270,16 +270,37 @@ impl<'a> Trainer<'a> {
         // Dropout's choices follow from the step's number alone, so that a resumed run makes the same.
         tch::manual_seed(mix(self.settings.seed, 0, self.optimizer.steps) as i64);
         let input = self.input(batch, phase)?;
-        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(self.device)?;
-        let logits = self.network.logits(&input, true)?;
-        let smoothing = self.settings.label_smoothing;
-        let loss = logits.f_cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Mean, -100, smoothing)?;
+        let (loss, right) = match &self.data.lessons {
+            Some(_) => self.lesson(&input, batch)?,
+            None => self.naming(&input, batch)?,
+        };
         loss.f_backward()?;
         let length = self.optimizer.step(learning_rate, self.settings.clip_norm)?;
         self.network.keep_monotonic()?;
+        Ok((if length.is_finite() { loss.f_double_value(&[])? } else { f64::NAN }, right))
+    }
+
+    /// Mean cross entropy of the clips' categories, and how many were named right.
+    fn naming(&self, input: &Tensor, batch: &Batch) -> Result<(Tensor, f64), TchError> {
+        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(self.device)?;
+        let logits = self.network.outputs(input, true, DROPOUT)?;
+        let smoothing = self.settings.label_smoothing;
+        let loss = logits.f_cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Mean, -100, smoothing)?;
         let right = logits.f_argmax(-1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Float)?;
-        let loss = if length.is_finite() { loss.f_double_value(&[])? } else { f64::NAN };
         Ok((loss, right.f_double_value(&[])?))
+    }
+
+    /// Mean squared difference from what the teacher gives, and of how many clips that is nearer than that of any other in the batch.
+    fn lesson(&self, input: &Tensor, batch: &Batch) -> Result<(Tensor, f64), TchError> {
+        let clips = batch.clips.len() as i64;
+        let taught = Tensor::f_from_slice(&batch.lessons)?.f_view([clips, -1])?.f_to_device(self.device)?;
+        let given = self.network.outputs(input, true, 0.0)?;
+        let loss = given.f_mse_loss(&taught, tch::Reduction::Mean)?;
+        let alike = given.f_detach()?.f_matmul(&taught.f_t_copy()?)?;
+        let lengths = taught.f_square()?.f_sum_dim_intlist([1].as_slice(), false, Kind::Float)?.f_mul_scalar(0.5)?;
+        let nearest = alike.f_sub(&lengths)?.f_argmax(-1, false)?;
+        let own = Tensor::f_arange(clips, (Kind::Int64, self.device))?;
+        Ok((loss, nearest.f_eq_tensor(&own)?.f_sum(Kind::Float)?.f_double_value(&[])?))
     }
 
     /// `[N, 3, frames, side, side]`, normalised, channels-last.
@@ -305,7 +326,14 @@ impl<'a> Trainer<'a> {
     /// [`TrainError::NotFinite`]; from libtorch.
     pub fn model(&self, provenance: serde_json::Value) -> Result<Model, TrainError> {
         let categories = self.data.categories.clone();
-        let model = self.network.to_model(Header { categories, mean: self.mean, std: self.std, provenance })?;
+        let mut model = self.network.to_model(Header { categories, mean: self.mean, std: self.std, provenance })?;
+        if self.data.lessons.is_some() {
+            // The head that learned to give the teacher's features has done its work; fine-tuning makes one of categories.
+            let head = &mut model.layers[LAYERS.len() - 1];
+            let (one, width) = (self.data.categories.len() as i64, head.weight.size()[1]);
+            let zeros = |size: &[i64]| Tensor::f_zeros(size, (Kind::Float, Device::Cpu));
+            *head = Layer { weight: zeros(&[one, width])?, bias: zeros(&[one])? };
+        }
         for tensor in model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
             if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Err(TrainError::NotFinite(self.progress.epoch));

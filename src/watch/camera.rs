@@ -55,6 +55,13 @@ impl Decide for Threshold {
     }
 }
 
+/// What of a segment is compared: its score, or its importance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    Score,
+    Importance,
+}
+
 /// A camera that is to be watched.
 pub struct Camera {
     source: Source,
@@ -69,11 +76,17 @@ impl Camera {
     ///
     /// # Errors
     /// [`SourceError`], as of [`Source::new`].
-    pub fn new(uri: &str, scorer: &gst::Element, decider: Box<dyn Decide>, desk: Desk) -> Result<Self, SourceError> {
+    pub fn new(
+        uri: &str,
+        scorer: &gst::Element,
+        decider: Box<dyn Decide>,
+        counted: Counted,
+        desk: Desk,
+    ) -> Result<Self, SourceError> {
         let (sender, arrivals) = sync_channel(WAITING);
         let source = Source::new(uri, sender.clone(), Some(scorer), desk.counts.clone())?;
         let counts = desk.counts.clone();
-        let deciding = Deciding { decider, waiting: VecDeque::new(), away: false, counts, arrivals: sender };
+        let deciding = Deciding { decider, counted, waiting: VecDeque::new(), away: false, counts, arrivals: sender };
         let deciding = Arc::new(Mutex::new(deciding));
         let (listening, now) = (deciding.clone(), source.clock());
         source.listen(move |message| {
@@ -140,6 +153,7 @@ fn locked(deciding: &Mutex<Deciding>) -> MutexGuard<'_, Deciding> {
 /// From scores to decisions.
 struct Deciding {
     decider: Box<dyn Decide>,
+    counted: Counted,
     /// What each segment that is not decided yet would be kept for.
     waiting: VecDeque<Kept>,
     /// Nothing comes from the camera: what was scored late is decided at once.
@@ -151,7 +165,7 @@ struct Deciding {
 impl Deciding {
     /// A segment was scored; `now` is the running time, ns.
     fn hear(&mut self, message: &gst::StructureRef, now: u64) {
-        let Some((segment, kept)) = read(message) else { return };
+        let Some((segment, kept)) = read(message, self.counted) else { return };
         self.counts.segments.fetch_add(1, Ordering::Relaxed);
         let flags = message.get("flags").unwrap_or(Flags::empty());
         for (flag, count) in [(Flags::LATE, &self.counts.late), (Flags::CARRIED, &self.counts.carried)] {
@@ -188,11 +202,12 @@ impl Deciding {
 }
 
 /// What a message tells of a segment; `None` of one without a time or a length. One that is not scored is kept, for a score of 0.
-fn read(message: &gst::StructureRef) -> Option<(Segment, Kept)> {
+fn read(message: &gst::StructureRef, counted: Counted) -> Option<(Segment, Kept)> {
     let time = |name| message.get::<gst::ClockTime>(name).ok().map(gst::ClockTime::nseconds);
     let (start, duration) = (time("running-time")?, time("duration").filter(|duration| *duration > 0)?);
     let flags = message.get("flags").unwrap_or(Flags::empty());
-    let score = message.get::<f64>("score").unwrap_or_default();
+    let field = if counted == Counted::Importance { "importance" } else { "score" };
+    let score = message.get::<f64>(field).unwrap_or_default();
     let score = online::counted(score, flags.contains(Flags::FAILED), flags.contains(Flags::UNSCORED));
     let category = message.get::<String>("category").unwrap_or_default();
     let confidence = message.get::<f64>("confidence").unwrap_or_default();
@@ -215,7 +230,7 @@ mod tests {
                 .field("confidence", 0.5)
                 .field("flags", flags)
                 .build();
-            let (segment, kept) = read(&message).unwrap();
+            let (segment, kept) = read(&message, Counted::Score).unwrap();
             assert_eq!(
                 (segment.start, segment.duration, kept.category.as_str(), kept.confidence),
                 (5, 7, "sailing", 0.5)

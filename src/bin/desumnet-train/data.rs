@@ -80,8 +80,7 @@ impl Source {
     }
 
     fn open(&self, listing: Listing, what: &str) -> Result<Dataset, Box<dyn Error>> {
-        let cache = self.cache.clone().unwrap_or_else(|| glib::user_cache_dir().join("desumnet"));
-        open(listing, &cache, what)
+        open(listing, &cache(self.cache.as_deref()), what)
     }
 
     /// The videos to train on and those to measure it by, not decoded yet.
@@ -200,8 +199,13 @@ pub fn warn_of_seen(model: &Model, validation: Option<&Dataset>) {
     }
 }
 
+/// The folder for decoded frames: the one given, or the user's.
+pub fn cache(given: Option<&Path>) -> PathBuf {
+    given.map_or_else(|| glib::user_cache_dir().join("desumnet"), Path::to_path_buf)
+}
+
 /// Decodes with a progress bar; names what was left out.
-fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<dyn Error>> {
+pub fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<dyn Error>> {
     let bar = progress_bar(&format!("decoding {what}"), "videos")?;
     let set = Dataset::open(listing, cache, |done, all| {
         bar.set_length(all as u64);

@@ -17,9 +17,13 @@ pub struct Args {
     /// Model file; it must know the composites' categories
     #[arg(long)]
     model: PathBuf,
-    /// Folder of composites, as `desumnet-train compose` writes it
-    #[arg(long)]
+    /// Folder of composites, as `desumnet-train compose` writes it; or a JSON file of one video, {"video": NAME, "relevant":
+    /// [{"start_s": 1.5, "end_s": 9}]}, which has no category: it is scored for the one that leads so far
+    #[arg(long, value_name = "DIR|JSON")]
     composites: PathBuf,
+    /// Rank only what begins after so many seconds of a video: what is usual in it is learned there
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.0)]
+    from: f64,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -45,6 +49,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         precision: args.precision,
         interval: args.interval,
         aggregation: args.aggregation,
+        from: (args.from.max(0.0) * 1e9) as u64,
     };
     let bar = ProgressBar::new(0)
         .with_style(ProgressStyle::with_template("scoring {wide_bar} {pos}/{len} s of video  {eta} left")?);

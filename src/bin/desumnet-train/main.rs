@@ -4,6 +4,7 @@ mod accuracy;
 mod adapt;
 mod compose;
 mod data;
+mod distil;
 #[cfg(feature = "evaluation")]
 mod evaluate;
 mod finetune;
@@ -34,6 +35,7 @@ enum Verb {
     Localise(localise::Args),
     #[cfg(feature = "evaluation")]
     Evaluate(evaluate::Args),
+    Distil(distil::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -72,6 +74,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
     gst::init()?;
     match &cli.verb {
         Verb::Pretrain(args) => pretrain::run(args),
+        Verb::Distil(args) => distil::run(args),
         Verb::Finetune(args) => finetune::run(args),
         Verb::Adapt(args) => adapt::run(args),
         Verb::Accuracy(args) => accuracy::run(args),

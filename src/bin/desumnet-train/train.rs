@@ -81,6 +81,11 @@ impl Flags {
         Ok((device, self.precision.resolve(device)?))
     }
 
+    /// As it was given.
+    pub fn device_name(&self) -> Device {
+        self.device
+    }
+
     fn folder(&self) -> PathBuf {
         self.run.clone().unwrap_or_else(|| self.output.with_extension("run"))
     }
@@ -105,7 +110,7 @@ impl Flags {
         std::fs::create_dir_all(&folder)
             .map_err(|e| format!("{} can't be made: {e}; give another --run", folder.display()))?;
         if model.is_some_and(|model| same(model, &self.output) == Some(true)) {
-            return Err(format!("{output} is the --model to begin from; give another --output").into());
+            return Err(format!("{output} is the model to begin or learn from; give another --output").into());
         }
         let checkpoint = folder.join(CHECKPOINT);
         match (checkpoint.exists(), self.resume) {

@@ -15,7 +15,7 @@ mod watch;
 
 use std::{path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use gstdesumnet::{manual, secrets, whole_file};
 
 /// Scores how much every moment of a video matters, and makes skims and time-lapses of it
@@ -41,6 +41,14 @@ enum Verb {
     },
 }
 
+/// The command line. Cameras mostly show what is of no category.
+fn command() -> Command {
+    let command = Cli::command();
+    #[cfg(feature = "watch")]
+    let command = command.mut_subcommand("watch", |c| c.mut_arg("importance", |arg| arg.default_value("unusual")));
+    command
+}
+
 fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
     gst::init()?;
     gstdesumnet::plugin_register_static()?;
@@ -59,12 +67,13 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         Verb::Timelapse(args) => timelapse::run(args),
         #[cfg(feature = "watch")]
         Verb::Watch(args) => watch::run(args),
-        Verb::Manual { share } => Ok(manual::write(Cli::command(), share)?),
+        Verb::Manual { share } => Ok(manual::write(command(), share)?),
     }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::try_parse().unwrap_or_else(|error| {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = parsed.unwrap_or_else(|error| {
         let told = error.render().to_string();
         let safe = secrets::hide(&told);
         if safe != told {

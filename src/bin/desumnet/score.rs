@@ -73,7 +73,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 /// For people.
 fn table(scores: &VideoScores) -> Result<String, std::fmt::Error> {
     let video = secrets::hide(&scores.video);
-    let mut table = format!("{video}: {} (probability {:.2})\n", scores.category, scores.confidence);
+    let mut table = match scores.category.as_str() {
+        "" => format!("{video}: of no category\n"),
+        category => format!("{video}: {category} (probability {:.2})\n", scores.confidence),
+    };
     writeln!(table, "{:>8} {:>9} {:>11} {:>11} {:>11}", "segment", "start s", "score", "importance", "confidence")?;
     for s in &scores.segments {
         let start = s.start_ns as f64 / 1e9;

@@ -32,8 +32,8 @@ pub struct Scoring {
     /// Category to score for: auto, or a name of the model's
     #[arg(long, default_value = "auto")]
     category: String,
-    /// What is differentiated: logit or probability (the paper's Equation 1), or weighted (our choice: the category's probability
-    /// times the logit's gradient)
+    /// What is differentiated: logit or probability (the paper's Equation 1, of a category), weighted (our choice: the category's
+    /// probability times the logit's gradient), or unusual (our choice: how far a segment departs from what the video usually shows)
     #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
     importance: Form,
     /// How frame scores make a segment's: mean or max
@@ -62,6 +62,11 @@ impl Scoring {
             stride: Stride::from_setting(self.frame_stride),
             interval: self.interval,
         })
+    }
+
+    #[cfg(feature = "watch")]
+    pub fn is_unusual(&self) -> bool {
+        self.importance == Form::Unusual
     }
 
     /// The element that scores so and posts a message per segment. What is wrong with the settings is found out here.

@@ -13,13 +13,14 @@ use std::{
 
 use gst::prelude::*;
 use gstdesumnet::{
+    pending::importance_of,
     secrets,
     summary::{
         online::{self, Online},
         threshold::{self, Threshold},
     },
     watch::{
-        camera::{Camera, Decide},
+        camera::{Camera, Counted, Decide},
         cameras::{Cameras, named},
         clips::Desk,
         complaints::Say,
@@ -37,7 +38,9 @@ use crate::{
     scoring::Scoring,
 };
 
-/// Share of the time that is kept, unless the user says otherwise.
+/// What comes about once in so much time is kept, unless the user says otherwise.
+const ONCE_IN: Duration = Duration::from_secs(3600);
+/// The same where importance is of a category: a share of the time.
 const RATIO: f64 = 0.05;
 /// Time whose share is kept: a day.
 const WINDOW: Duration = Duration::from_secs(86_400);
@@ -66,12 +69,13 @@ pub struct Args {
     /// Folder for the clips
     #[arg(long, value_name = "DIR")]
     clips: PathBuf,
-    /// Share of the day that may be kept: 2% or 0.02 [default: 5%]
+    /// Share of the day that may be kept, whatever it shows: 2% or 0.02
     #[arg(long, value_parser = ratio, conflicts_with = "threshold")]
     ratio: Option<f64>,
-    /// Keep whatever scores as high, however much that is
-    #[arg(long)]
-    threshold: Option<f64>,
+    /// Keep what comes about once in so much time or more rarely: 1h, 30min; with another --importance than unusual, what scores as high as a
+    /// number [default: 1h, or --ratio 5% with another --importance]
+    #[arg(long, value_name = "TIME|SCORE")]
+    threshold: Option<Level>,
     /// Kept of what comes before a moment
     #[arg(long, default_value = "2s", value_parser = humantime::parse_duration)]
     pre_roll: Duration,
@@ -100,7 +104,28 @@ pub struct Args {
     scoring: Scoring,
 }
 
+/// What is kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Level {
+    /// What comes about once in so much time, or more rarely.
+    OnceIn(Duration),
+    /// What scores as high.
+    Score(f64),
+}
+
+impl std::str::FromStr for Level {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(score) = text.parse::<f64>() {
+            return if score.is_finite() { Ok(Self::Score(score)) } else { Err("give a finite score".into()) };
+        }
+        humantime::parse_duration(text).map(Self::OnceIn).map_err(|_| "give a time, such as 1h, or a score".into())
+    }
+}
+
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    args.check()?;
     if args.max < args.min {
         return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
     }
@@ -128,7 +153,8 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
             counts,
             say: say.clone(),
         };
-        cameras.push(Camera::new(&uri, &args.scorer()?, args.decider(), desk)?);
+        let usual = args.clips.join(format!(".usual-{}.json", desk.camera));
+        cameras.push(Camera::new(&uri, &args.scorer(&usual)?, args.decider(), args.counts(), desk)?);
     }
     let _endpoint = args.metrics.map(|address| Endpoint::open(address, metrics)).transpose()?;
     let (all, mut watched) = (cameras.len(), Cameras::default());
@@ -197,10 +223,36 @@ fn watched_now() -> MutexGuard<'static, Vec<Stop>> {
 }
 
 impl Args {
+    /// # Errors
+    /// If the threshold is none of this importance.
+    fn check(&self) -> Result<(), String> {
+        match self.threshold {
+            Some(Level::Score(score)) if self.scoring.is_unusual() => Err(format!(
+                "--threshold {score} is a score, which says little of what is unusual: give a time, such as --threshold 1h"
+            )),
+            Some(Level::OnceIn(_)) if !self.scoring.is_unusual() => {
+                Err("--threshold with a time needs --importance unusual; give a score".into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What is kept; `None`: a share.
+    fn level(&self) -> Option<Level> {
+        let default = self.scoring.is_unusual() && self.ratio.is_none();
+        self.threshold.or(default.then_some(Level::OnceIn(ONCE_IN)))
+    }
+
+    /// What of a segment counts.
+    fn counts(&self) -> Counted {
+        if let Some(Level::OnceIn(_)) = self.level() { Counted::Importance } else { Counted::Score }
+    }
+
     /// What scores a camera's pictures.
-    fn scorer(&self) -> Result<gst::Element, Box<dyn Error>> {
+    fn scorer(&self, usual: &Path) -> Result<gst::Element, Box<dyn Error>> {
         let bin = gst::Bin::new();
         let score = self.scoring.element()?;
+        score.set_property("usual-location", usual.to_str().ok_or("the path of --clips is not UTF-8: rename it")?);
         let sink = gst::ElementFactory::make("fakesink").property("sync", false).property("async", false).build()?;
         bin.add_many([&score, &sink])?;
         score.link(&sink)?;
@@ -212,7 +264,11 @@ impl Args {
     fn decider(&self) -> Box<dyn Decide> {
         let ns = |time: Duration| time.as_nanos() as u64;
         let (pre_roll, post_roll, min_clip) = (ns(self.pre_roll), ns(self.post_roll), ns(self.min));
-        match self.threshold {
+        let score = self.level().map(|level| match level {
+            Level::Score(score) => score,
+            Level::OnceIn(time) => importance_of(time.as_secs_f64() / 3600.0).into(),
+        });
+        match score {
             Some(score) => Box::new(Threshold::new(threshold::Settings { score, min_clip, pre_roll, post_roll })),
             None => Box::new(Online::new(online::Settings {
                 ratio: self.ratio.unwrap_or(RATIO),

@@ -177,8 +177,8 @@ impl Overlay {
             && let Some(layout) = Layout::new(width as usize, height as usize, show)
         {
             gst::trace!(CAT, imp = self, "Drawing the panel of segment {}", meta.segment);
-            let category = if scored { meta.category.clone() } else { String::new() };
-            let reading = Reading { importance: meta.importance, category, confidence: meta.confidence };
+            let importance = scored.then_some(meta.importance);
+            let reading = Reading { importance, category: meta.category.clone(), confidence: meta.confidence };
             let pixels = layout.draw(&reading, &state.history).into_bytes();
             let Area { x, y, width, height } = layout.panel;
             let place = (x as i32, y as i32, width as u32, height as u32);

@@ -263,7 +263,12 @@ impl Score {
             state.under_way += 1;
             let reply = self.shared.reply(state.generation, stream, index);
             drop(state);
-            input.engine.submit(segment.clip.centre_crop(), input.request.clone(), due, Box::new(reply));
+            let seconds = segment.duration as f64 * interval as f64 / 1e9;
+            let request = Request { seconds, ..input.request.clone() };
+            input.engine.submit(segment.clip.centre_crop(), request, due, Box::new(reply));
+            if let Some(memory) = &input.setup.memory {
+                memory.save_now_and_then();
+            }
         } else {
             gst::debug!(CAT, imp = self, "Segment {index} is not scored: one in {interval} is");
             state.pending.carry(span, Flags::empty());

@@ -12,6 +12,7 @@
 mod imp;
 mod input;
 mod latency;
+mod memory;
 mod output;
 mod settings;
 mod setup;

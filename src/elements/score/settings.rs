@@ -42,6 +42,8 @@ pub struct Settings {
     pub processing_deadline: Duration,
     pub post_messages: bool,
     pub map: bool,
+    /// File of what the stream usually shows.
+    pub usual_location: Option<PathBuf>,
     pub batching: Batching,
 }
 
@@ -60,6 +62,7 @@ impl Default for Settings {
             processing_deadline: DEFAULT_DEADLINE,
             post_messages: false,
             map: false,
+            usual_location: None,
             batching: Batching::default(),
         }
     }
@@ -98,7 +101,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Enum::builder_with_default("importance", defaults.form)
             .nick("Importance")
-            .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1, weighted is our choice")
+            .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1 of a category; weighted and unusual, which knows no categories and learns from the stream itself, are our choice")
             .mutable_ready()
             .build(),
         Enum::builder_with_default("aggregation", defaults.aggregation)
@@ -139,6 +142,11 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         Boolean::builder("map")
             .nick("Map")
             .blurb("Put the importance map of every frame into its meta: where in the picture the importance lies")
+            .mutable_ready()
+            .build(),
+        Text::builder("usual-location")
+            .nick("Usual location")
+            .blurb("File that keeps what the stream usually shows over a restart, for importance=unusual (unset: it is learned anew). Written every ten minutes and at the end")
             .mutable_ready()
             .build(),
         UInt::builder("batch-size")
@@ -184,6 +192,9 @@ impl Settings {
             "processing-deadline" => self.processing_deadline = Duration::from_nanos(get(value)),
             "post-messages" => self.post_messages = get(value),
             "map" => self.map = get(value),
+            "usual-location" => {
+                self.usual_location = get::<Option<String>>(value).filter(|path| !path.is_empty()).map(PathBuf::from);
+            }
             "batch-size" => self.batching.size = get::<u32>(value) as usize,
             "batch-timeout" => self.batching.timeout = Duration::from_nanos(get(value)),
             _ => unreachable!("no property {name}"),
@@ -206,6 +217,9 @@ impl Settings {
             "processing-deadline" => (self.processing_deadline.as_nanos() as u64).to_value(),
             "post-messages" => self.post_messages.to_value(),
             "map" => self.map.to_value(),
+            "usual-location" => {
+                self.usual_location.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value()
+            }
             "batch-size" => (self.batching.size as u32).to_value(),
             "batch-timeout" => (self.batching.timeout.as_nanos() as u64).to_value(),
             _ => unreachable!("no property {name}"),

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::settings::{Mode, Settings};
+use super::{
+    memory::Memory,
+    settings::{Mode, Settings},
+};
 use crate::{
     engine::{Category, Engine, Request},
     segmenter::Stride,
@@ -14,6 +17,8 @@ use crate::{
 pub struct Setup {
     pub settings: Settings,
     pub engine: Arc<Engine>,
+    /// What the place usually shows, whatever streams come from there; `None` where each stream begins anew.
+    pub memory: Option<Memory>,
 }
 
 impl Setup {
@@ -26,17 +31,21 @@ impl Setup {
         let device = settings.device().map_err(|e| e.to_string())?;
         let engine = Engine::shared(&model, device, settings.precision).map_err(|e| e.to_string())?;
         Category::named(&settings.category, &engine.header.categories).map_err(|e| e.to_string())?;
-        Ok(Self { settings, engine })
+        engine.check(settings.form).map_err(|e| e.to_string())?;
+        let memory = settings.usual_location.as_deref().map(|path| Memory::open(path, &model));
+        Ok(Self { settings, engine, memory })
     }
 
-    /// What the engine is asked for a stream's segments: with `category=auto`, each stream has a mean prediction of its own.
+    /// What the engine is asked for a stream's segments: each stream has a mean prediction, and a usual, of its own.
     pub fn request(&self) -> Request {
         let Settings { form, aggregation, ref category, .. } = self.settings;
         let category = Category::named(category, &self.engine.header.categories);
         // Observers have no meta to put maps into.
         let maps = self.settings.map && !self.observes();
         // `new` has found the name good.
-        Request { category: category.unwrap_or_default(), form, aggregation, maps }
+        let category = category.unwrap_or_default();
+        let usual = self.memory.as_ref().map(|memory| memory.usual.clone()).unwrap_or_default();
+        Request { category, form, aggregation, maps, usual, seconds: 0.0 }
     }
 
     pub fn observes(&self) -> bool {

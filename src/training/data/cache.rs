@@ -254,6 +254,11 @@ impl Stored {
         Self { path, chunks: index.chunks, firsts, pixels: index.pixels }
     }
 
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Number of frames, at least 1.
     pub fn frames(&self) -> usize {
         self.firsts[self.chunks.len()]

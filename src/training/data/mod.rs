@@ -18,8 +18,8 @@ pub use cache::{Cache, CacheError, Stored};
 pub use recording::{Mark, Seen};
 pub use source::{Item, Listing, SourceError};
 
-use super::{BROKEN_LIMIT, in_parallel};
-use crate::clip::{Clip, FRAMES};
+use super::{BROKEN_LIMIT, in_parallel, teacher::Lessons};
+use crate::clip::FRAMES;
 
 /// Why a data set can't be used.
 #[derive(Debug, Error)]
@@ -85,21 +85,18 @@ impl Video {
         clips
     }
 
-    /// 16 consecutive frames from a random place; a span that is shorter is filled up with its last frame.
-    ///
-    /// # Errors
-    /// [`CacheError`]
+    /// Numbers of 16 consecutive frames from a random place; fewer where a span is shorter.
     ///
     /// # Panics
     /// If no segment was kept.
-    pub fn random_clip(&self, rng: &mut impl Rng) -> Result<Clip, CacheError> {
+    pub fn random_place(&self, rng: &mut impl Rng) -> Range<usize> {
         // Every place where a clip can begin is as likely as any other.
         let places = |span: &Range<usize>| span.len().saturating_sub(FRAMES) + 1;
         let mut place = rng.random_range(0..self.spans.iter().map(places).sum());
         for span in &self.spans {
             if place < places(span) {
                 let start = span.start + place;
-                return self.stored.clip(start..(start + FRAMES).min(span.end));
+                return start..(start + FRAMES).min(span.end);
             }
             place -= places(span);
         }
@@ -113,6 +110,8 @@ pub struct Dataset {
     pub videos: Vec<Video>,
     /// What could not be decoded, and why.
     pub broken: Vec<String>,
+    /// What the network is to give instead of categories.
+    pub lessons: Option<Lessons>,
 }
 
 impl Dataset {
@@ -153,7 +152,12 @@ impl Dataset {
                 return Err(DataError::Emptied(name.clone()));
             }
         }
-        Ok(Self { categories: listing.categories, videos, broken })
+        Ok(Self { categories: listing.categories, videos, broken, lessons: None })
+    }
+
+    /// Outputs of the network that learns from it.
+    pub fn outputs(&self) -> usize {
+        self.lessons.as_ref().map_or(self.categories.len(), |lessons| lessons.width)
     }
 
     /// Mean and standard deviation of the pixels, RGB, 0..255, over every tenth frame.
@@ -170,6 +174,7 @@ impl Dataset {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         self.categories.hash(&mut hasher);
+        self.outputs().hash(&mut hasher);
         for video in &self.videos {
             (video.path.file_name(), video.category, video.stored.frames(), video.draws, &video.spans)
                 .hash(&mut hasher);

@@ -1,7 +1,7 @@
 //! Where labelled videos come from: a folder per category, UCF101 with its official split files, or a CSV manifest.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     path::{Path, PathBuf},
 };
 
@@ -97,6 +97,43 @@ fn folder(path: &Path) -> Result<Split, SourceError> {
         return Err(SourceError::Empty { path: path.into() });
     }
     Ok(Split { training: listing, validation: None })
+}
+
+/// The one category of videos that have none.
+pub const ANYTHING: &str = "anything";
+
+/// All videos of folders, however deep, and of manifests, whatever their categories; a recording once.
+///
+/// # Errors
+/// [`SourceError`]
+pub fn unlabelled(sources: &[PathBuf]) -> Result<Listing, SourceError> {
+    let (mut paths, mut left) = (Vec::new(), Vec::new());
+    for source in sources {
+        if source.is_dir() {
+            left.push(source.clone());
+        } else if source.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+            let Split { training, validation } = manifest(source)?;
+            let listings = [Some(training), validation].into_iter().flatten();
+            paths.extend(listings.flat_map(|listing| listing.items).map(|item| item.path));
+        } else {
+            paths.push(source.clone());
+        }
+    }
+    while let Some(folder) = left.pop() {
+        for entry in entries(&folder)? {
+            if entry.is_dir() {
+                left.push(entry);
+            } else if !is_sidecar(&entry) {
+                paths.push(entry);
+            }
+        }
+    }
+    paths.sort();
+    let items: Vec<Item> = paths.into_iter().map(|path| Item::new(path, 0, None)).collect();
+    if items.is_empty() {
+        return Err(SourceError::Empty { path: sources.first().cloned().unwrap_or_default() });
+    }
+    Ok(Listing { categories: vec![ANYTHING.into()], items })
 }
 
 fn is_sidecar(path: &Path) -> bool {
@@ -236,6 +273,14 @@ impl Listing {
             }
         }
         Ok(())
+    }
+
+    /// Leaves out the videos that are of a recording of the other listing; how many those were.
+    pub fn leave_out(&mut self, other: &Self) -> usize {
+        let theirs: HashSet<&Mark> = other.items.iter().flat_map(|item| &item.marks).collect();
+        let before = self.items.len();
+        self.items.retain(|item| item.marks.iter().all(|mark| !theirs.contains(mark)));
+        before - self.items.len()
     }
 
     /// Whether a network can learn from them.

@@ -1,0 +1,83 @@
+//! `desumnet-train distil`: a trunk that gives what another network gives, from videos without categories (our choice, not in the paper).
+
+use std::{
+    error::Error,
+    path::{Path, PathBuf},
+};
+
+use gstdesumnet::{
+    network::{Network, Precision, WIDTHS},
+    training::{
+        data::source::unlabelled,
+        network::Fc6,
+        teacher::Lessons,
+        trainer::Start,
+    },
+};
+
+use crate::{data, train};
+
+/// Of a video, every how many segments one more clip is drawn in an epoch.
+const SEGMENTS_A_CLIP: usize = 8;
+
+/// Trains a network from scratch to give the features that another network, the teacher, gives of each clip; `finetune` takes it from there
+///
+/// Needs no categories: any footage will do, and much of it helps. What the trunk knows of pictures then comes from the teacher, and what it
+/// knows of motion from the videos. Not in the paper.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The teacher: TorchScript that gives features as a second output, its JSON file beside it (examples/export_efficientnet_lite0.py),
+    /// or a model of desumnet-train
+    #[arg(long, value_name = "FILE")]
+    teacher: PathBuf,
+    /// Videos: folders, however deep, CSV files with a column `path`, or files. May be given several times
+    #[arg(long, value_name = "DIR|CSV|FILE", required = true, num_args = 1..)]
+    data: Vec<PathBuf>,
+    /// Videos that must not be learnt from, as --data: those that will validate and test the network. Their recordings are left out
+    #[arg(long, value_name = "DIR|CSV|FILE", num_args = 1..)]
+    without: Vec<PathBuf>,
+    /// Where decoded frames and the teacher's features are kept [default: desumnet in the user's cache folder]
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Weights of fc6: one for each of a filter's 16 places, or one for all of them (paper, section 3.2: full)
+    #[arg(long, value_enum, default_value_t = Fc6::Full)]
+    fc6: Fc6,
+    #[command(flatten)]
+    run: train::Flags,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    if !args.run.begins(args.fc6, Some(&args.teacher))? {
+        return Ok(());
+    }
+    let mut listing = unlabelled(&args.data)?;
+    if !args.without.is_empty() {
+        let left_out = listing.leave_out(&unlabelled(&args.without)?);
+        eprintln!("{left_out} videos left out, as --without has their recordings");
+    }
+    let mut data = data::open(listing, &data::cache(args.cache.as_deref()), "videos")?;
+    for video in &mut data.videos {
+        video.draws = 1 + video.stored.segments() / SEGMENTS_A_CLIP;
+    }
+    data.lessons = Some(lessons(&args.teacher, args.run.device_name(), &data)?);
+    let mut provenance = train::made_by("distil");
+    provenance["teacher"] = file_name(&args.teacher).into();
+    train::train(&args.run, &data, None, &Start::Scratch { widths: WIDTHS, fc6: args.fc6 }, &provenance)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn lessons(
+    teacher: &Path,
+    device: gstdesumnet::network::Device,
+    data: &gstdesumnet::training::data::Dataset,
+) -> Result<Lessons, Box<dyn Error>> {
+    let network = Network::load(teacher, device, Precision::Auto)?;
+    let bar = data::progress_bar("asking the teacher", "videos")?;
+    bar.set_length(data.videos.len() as u64);
+    let lessons = Lessons::of(&network, teacher, data, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(lessons)
+}
