@@ -56,7 +56,7 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
     let places = temporary.path().join("places");
     std::fs::write(&places, "\u{feff}# ours\r\nmqtt://cam:p4ss@h:x/t\r\n").unwrap();
     let places = format!("@{}", places.display());
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "[NAME=]URI"),
         (&["@/nowhere"], "/nowhere: No such file or directory (os error 2); give a file with a camera a line"),
         (&["test:", "--keep", "50"], "50 is neither a size nor an age"),

@@ -160,7 +160,7 @@ impl Network {
     ///
     /// # Errors
     /// If a clip is of another size; from libtorch: out of memory, for one.
-    pub fn features(&self, clips: &[&[u8]]) -> Result<Option<Vec<Vec<f32>>>, TchError> {
+    pub fn features_of(&self, clips: &[&[u8]]) -> Result<Option<Vec<Vec<f32>>>, TchError> {
         let _guard = tch::no_grad_guard();
         self.forward(clips)?.features.as_ref().map(rows_of).transpose()
     }

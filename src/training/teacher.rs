@@ -124,7 +124,7 @@ fn features_of(teacher: &Network, path: &Path, stored: &Stored, name: &str) -> R
         let clips = batch.iter().map(|&segment| Ok(stored.segment(segment)?.centre_crop()));
         let clips = clips.collect::<Result<Vec<_>, CacheError>>()?;
         let clips: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
-        let rows = teacher.features(&clips)?.ok_or_else(|| TeacherError::NoFeatures(path.into()))?;
+        let rows = teacher.features_of(&clips)?.ok_or_else(|| TeacherError::NoFeatures(path.into()))?;
         features.extend(rows.into_iter().flatten());
     }
     let bytes: Vec<u8> = features.iter().flat_map(|feature| feature.to_le_bytes()).collect();
