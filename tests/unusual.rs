@@ -1,10 +1,15 @@
-//! What is unusual to the network that ships, in a drawn scene.
+//! What is unusual to the network that ships, in a drawn scene; and what `desumnet importance=unusual` tells and keeps.
+
+mod common;
 
 use std::path::Path;
 
+use common::scoring::{pipeline, wait_for_eos};
+use gst::prelude::*;
 use gstdesumnet::{
     clip::Geometry,
     evaluation::average_precision::average_precision,
+    meta::MESSAGE_NAME,
     network::{Device, Network, Precision},
     unusual::{Eye, Usual, hindsight},
 };
@@ -80,4 +85,73 @@ fn a_walker_stands_out_from_rustling_trees() {
     let later = |scores: &[f64]| average_precision(&scores[40..], &truth[40..]).unwrap();
     let (live, seen_back, moving) = (later(&live), later(&hindsight(&looks)), later(&moves));
     assert!(moving < 0.5 && live >= 0.9 && seen_back >= 0.9, "motion {moving}, live {live}, with hindsight {seen_back}");
+}
+
+/// A segment's message.
+struct Told {
+    score: f64,
+    importance: f64,
+    category: String,
+    frame_scores: Vec<f64>,
+}
+
+/// What is told of 30 segments of a ball that bounces.
+fn told(properties: &str) -> Vec<Told> {
+    let pipeline = pipeline(&format!(
+        "videotestsrc num-buffers=480 pattern=ball ! video/x-raw,width=64,height=64,framerate=25/1 \
+         ! desumnet importance=unusual post-messages=true {properties} ! fakesink"
+    ));
+    let (sender, told) = std::sync::mpsc::channel();
+    pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+        if let Some(told) = message.structure().filter(|told| told.name() == MESSAGE_NAME) {
+            let scores = told.get::<gst::Array>("frame-scores").unwrap();
+            sender
+                .send(Told {
+                    score: told.get("score").unwrap(),
+                    importance: told.get("importance").unwrap(),
+                    category: told.get("category").unwrap(),
+                    frame_scores: scores.iter().map(|score| score.get().unwrap()).collect(),
+                })
+                .unwrap();
+        }
+        gst::BusSyncReply::Pass
+    });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    wait_for_eos(&pipeline);
+    pipeline.set_state(gst::State::Null).unwrap();
+    let told: Vec<Told> = told.try_iter().collect();
+    assert_eq!(told.len(), 30);
+    assert!(told.iter().all(|told| told.category.is_empty() && (0.0..1.0).contains(&told.importance)));
+    told
+}
+
+#[test]
+fn frame_scores_are_the_segments_and_follow_the_map_where_there_is_one() {
+    let (without, with) = (told(""), told("map=true"));
+    for (number, (without, with)) in without.iter().zip(&with).enumerate() {
+        assert!((without.score - with.score).abs() <= 1e-6 * with.score, "{number}");
+        assert_eq!(without.frame_scores, [without.score; 16], "{number}");
+        let mean = with.frame_scores.iter().sum::<f64>() / 16.0;
+        assert!((mean - with.score).abs() <= 1e-5 * with.score, "{number}: {mean} {}", with.score);
+        assert!(number < 2 || with.frame_scores.iter().any(|score| (score - mean).abs() > 0.01 * mean), "{number}");
+    }
+    // Nobody knows how rare anything is in a stream of which 20 segments are known at most.
+    let known = without.iter().position(|told| told.importance > 0.0);
+    assert_eq!(known, Some(20));
+}
+
+#[test]
+fn what_is_usual_is_kept_over_a_restart_and_a_damaged_file_costs_only_that() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("usual.json");
+    let keeping = || told(&format!("usual-location={}", path.display()));
+    let first = keeping();
+    let again = keeping();
+    assert_eq!((first[1].importance, again[1].importance > 0.0), (0.0, true));
+    std::fs::write(&path, "{").unwrap();
+    let anew = keeping();
+    for (first, anew) in first.iter().zip(&anew) {
+        assert_eq!((first.score, first.importance), (anew.score, anew.importance));
+    }
+    assert!(std::fs::metadata(&path).unwrap().len() > 1000, "it is written anew");
 }
