@@ -20,6 +20,7 @@ mod edit_list;
 pub mod elements;
 pub mod engine;
 pub mod evaluation;
+pub mod film;
 pub mod foreign;
 pub mod frame_rate;
 pub mod importance;
@@ -44,6 +45,7 @@ pub mod stills;
 pub mod summary;
 pub mod timecode;
 pub mod training;
+pub mod video_files;
 #[cfg(feature = "watch")]
 pub mod watch;
 pub mod whole_file;
