@@ -27,6 +27,7 @@ pub mod importance;
 mod iso_boxes;
 pub mod manual;
 pub mod maps;
+pub mod marks;
 pub mod meta;
 pub mod missing;
 pub mod models;
