@@ -10,6 +10,8 @@ mod finetune;
 mod import;
 mod localise;
 mod pretrain;
+#[cfg(feature = "evaluation")]
+mod rate;
 mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -34,6 +36,8 @@ enum Verb {
     Localise(localise::Args),
     #[cfg(feature = "evaluation")]
     Evaluate(evaluate::Args),
+    #[cfg(feature = "evaluation")]
+    Rate(rate::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -79,6 +83,8 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Localise(args) => localise::run(args),
         #[cfg(feature = "evaluation")]
         Verb::Evaluate(args) => evaluate::run(args),
+        #[cfg(feature = "evaluation")]
+        Verb::Rate(args) => rate::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Manual { share } => Ok(manual::write(command(), share)?),
     }
