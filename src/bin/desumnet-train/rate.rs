@@ -11,7 +11,7 @@ use std::{
 use clap::ArgGroup;
 use gstdesumnet::{
     evaluation::rating::{
-        Key, lapses,
+        Key, Shown, lapses,
         page::{self, Film},
         results::{Results, results},
         versions::{self, Studied, Version},
@@ -121,76 +121,41 @@ fn print_table(results: &Results) {
 fn make(args: &Args, folder: &Path, output: &Path) -> Result<(), Box<dyn Error>> {
     let (page, key_file) = (output.join("page.html"), output.join("key.json"));
     if let Some(there) = [&page, &key_file].into_iter().find(|path| path.exists()) {
-        return Err(format!(
-            "{} is there already, and ratings of that page need its key: give another --output",
-            there.display()
-        )
-        .into());
+        let there = there.display();
+        return Err(
+            format!("{there} is there already, and ratings of that page need its key: give another --output").into()
+        );
     }
-    let methods = versions(&args.method)?;
+    let versions = versions(&args.method)?;
     let videos = versions::studied(folder)?;
     if let Some(name) = twice(videos.iter().map(|video| &video.name)) {
         return Err(format!("two videos in {} are called {name}: rename one of them", folder.display()).into());
     }
     let training = args.training.as_deref().map(source::read).transpose()?.map(|split| split.training);
-    let options = Options {
-        model: args
-            .model
-            .clone()
-            .or_else(models::default_model)
-            .ok_or("no model is to be found: give one with --model")?,
-        device: args.device,
-        precision: args.precision,
-        category: "auto".into(),
-        form: Form::default(),
-        aggregation: Aggregation::default(),
-        stride: Stride::Auto,
-        interval: 1,
-    };
-    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{prefix} {msg}  {elapsed}")?);
-    bar.set_prefix("scoring");
-    let scores =
-        versions::scores(&videos, training.as_ref(), &methods, &options, |name| bar.set_message(name.to_owned()))?;
-    let unwritable = |path: &Path| {
-        let path = path.display().to_string();
-        move |e: std::io::Error| format!("{path} can't be written: {e}; check the folder and the free disk space")
-    };
+    let options = options(args)?;
+    // What can't be written is found out before an hour of scoring. Films that are too large to lie in the page stay in this folder, for everybody
+    // whom the umask allows.
     fs::create_dir_all(output).map_err(unwritable(output))?;
-    let names: Vec<String> = methods.iter().map(Version::to_string).collect();
-    let key = Key::draw(videos.iter().map(|video| video.name.clone()), &names, &mut rand::rng());
-    // Where they will stay if they are too large to lie in the page, for everybody whom the umask allows.
     let making = tempfile::Builder::new()
         .prefix(whole_file::WRITING)
         .permissions(fs::Permissions::from_mode(0o777))
         .tempdir_in(output)
         .map_err(unwritable(output))?;
-    let (mut films, mut seconds) = (Vec::new(), 0.0);
+
+    let bar = ProgressBar::new_spinner().with_style(ProgressStyle::with_template("{prefix} {msg}  {elapsed}")?);
+    bar.set_prefix("scoring");
+    let say = |name: &str| bar.set_message(name.to_owned());
+    let scores = versions::scores(&videos, training.as_ref(), &versions, &options, say)?;
     bar.set_prefix("encoding");
+    let names: Vec<String> = versions.iter().map(Version::to_string).collect();
+    let key = Key::draw(videos.iter().map(|video| video.name.clone()), &names, &mut rand::rng());
+    let mut seconds = 0.0;
     for ((video, scores), shown) in videos.iter().zip(&scores).zip(&key.videos) {
-        bar.set_message(video.name.clone());
-        let mut film = |name: &String| {
-            films.push(name.clone());
-            making.path().join(format!("{name}.mp4"))
-        };
-        seconds += write_films(video, scores, args.speed, |method| match method {
-            None => film(&shown.original),
-            Some(method) => {
-                let (name, _) =
-                    shown.versions.iter().find(|(_, made)| *made == method).expect("the key has every method");
-                film(name)
-            }
-        })?;
+        say(&video.name);
+        seconds += write_films(video, scores, shown, args.speed, making.path())?;
     }
     bar.finish_and_clear();
-    let file = |name: &String| format!("{name}.mp4");
-    let sizes = films.iter().map(|name| Ok(making.path().join(file(name)).metadata()?.len()));
-    let inside = sizes.sum::<Result<u64, std::io::Error>>()? <= INSIDE;
-    let place = |name: String| -> Result<(String, Film), std::io::Error> {
-        let path = making.path().join(file(&name));
-        let film = if inside { Film::Inside(fs::read(path)?) } else { Film::Beside(format!("videos/{}", file(&name))) };
-        Ok((name, film))
-    };
-    let films: BTreeMap<String, Film> = films.into_iter().map(place).collect::<Result<_, _>>()?;
+    let (films, inside) = films(&key, making.path()).map_err(unwritable(making.path()))?;
     let html = page::html(&key, &films, seconds)?;
     if !inside {
         let beside = output.join("videos");
@@ -202,6 +167,44 @@ fn make(args: &Args, folder: &Path, output: &Path) -> Result<(), Box<dyn Error>>
     println!("{} is for the raters{with}; {} stays here.", page.display(), key_file.display());
     println!("Count their files with: desumnet-train rate --key {} --results FILE...", key_file.display());
     Ok(())
+}
+
+fn unwritable(path: &Path) -> impl Fn(std::io::Error) -> String + use<> {
+    let path = path.display().to_string();
+    move |e| format!("{path} can't be written: {e}; check the folder and the free disk space")
+}
+
+/// How our importance is had, but for its form: as the paper has it.
+fn options(args: &Args) -> Result<Options, Box<dyn Error>> {
+    let model = args.model.clone().or_else(models::default_model);
+    Ok(Options {
+        model: model.ok_or("no model is to be found: give one with --model")?,
+        device: args.device,
+        precision: args.precision,
+        category: "auto".into(),
+        form: Form::default(),
+        aggregation: Aggregation::default(),
+        stride: Stride::Auto,
+        interval: 1,
+    })
+}
+
+/// The file of a film in the folder of films.
+fn file(name: &str) -> String {
+    format!("{name}.mp4")
+}
+
+/// The films of the folder as the page has them, and whether they lie inside it.
+fn films(key: &Key, folder: &Path) -> std::io::Result<(BTreeMap<String, Film>, bool)> {
+    let names = key.videos.iter().flat_map(|shown| std::iter::once(&shown.original).chain(shown.versions.keys()));
+    let size = names.clone().map(|name| Ok(folder.join(file(name)).metadata()?.len())).sum::<std::io::Result<u64>>()?;
+    let inside = size <= INSIDE;
+    let film = |name: &String| {
+        let bytes = || fs::read(folder.join(file(name)));
+        let film = if inside { Film::Inside(bytes()?) } else { Film::Beside(format!("videos/{}", file(name))) };
+        Ok((name.clone(), film))
+    };
+    Ok((names.map(film).collect::<std::io::Result<_>>()?, inside))
 }
 
 /// What makes the time-lapses.
@@ -220,23 +223,25 @@ fn twice<'a>(names: impl Iterator<Item = &'a String>) -> Option<&'a String> {
     names.into_iter().find(|name| !seen.insert(*name))
 }
 
-/// Writes the small original and the time-lapses of a video, each to the file that `place` gives for its method (`None`: the original). Tells
-/// for how many seconds all of them play.
+/// Writes the small original and the time-lapses of a video into the folder. Tells for how many seconds all of them play.
 fn write_films(
     video: &Studied,
     scores: &BTreeMap<String, Vec<Scored>>,
+    shown: &Shown,
     speed: f64,
-    mut place: impl FnMut(Option<&String>) -> PathBuf,
+    folder: &Path,
 ) -> Result<f64, Box<dyn Error>> {
+    let place = |name: &str| folder.join(file(name));
     let look = lapses::look(&video.path)?;
     let told = |e: &dyn Error| format!("{}: {e}", video.path.display());
-    lapses::write_original(&video.path, &look, &place(None)).map_err(|e| told(&e))?;
+    lapses::write_original(&video.path, &look, &place(&shown.original)).map_err(|e| told(&e))?;
     let ends = scores.values().filter_map(|segments| segments.last()).map(|last| last.start_ns + last.duration_ns);
     let duration = ends.max().unwrap_or(0);
     let count = lapses::count(duration, speed, &look);
-    for (method, segments) in scores {
-        let plan = by_score(segments, Target::Speed(speed), 1.0, f64::INFINITY).map_err(|e| told(&e))?;
-        lapses::write_lapse(&video.path, &look, lapses::picks(&plan, count, &look), &place(Some(method)))
+    // By their drawn names: the times of the files tell nothing then.
+    for (name, method) in &shown.versions {
+        let plan = by_score(&scores[method], Target::Speed(speed), 1.0, f64::INFINITY).map_err(|e| told(&e))?;
+        lapses::write_lapse(&video.path, &look, lapses::picks(&plan, count, &look), &place(name))
             .map_err(|e| told(&e))?;
     }
     let lapses = scores.len() as f64 * f64::from(count) / f64::from(look.rate);

@@ -14,7 +14,7 @@ use crate::{
     evaluation::{
         annotations::{self, Dataset, Video},
         compare::compare,
-        methods::Method,
+        methods::{Kind, Method},
         protocol::Options as Rules,
         segmentation::Segmentation,
         watched::{WatchError, Watched},
@@ -145,6 +145,16 @@ pub fn scores(
     options: &Options,
     progress: impl Fn(&str),
 ) -> Result<Vec<BTreeMap<String, Vec<Scored>>>, VersionError> {
+    let topics =
+        training.map(|listing| listing.items.iter().map(|item| listing.categories[item.category].as_str()).collect());
+    let methods: Vec<Method> = versions
+        .iter()
+        .filter_map(|version| if let By::Method(method) = version.by { Some(method) } else { None })
+        .collect();
+    // Not after hours of scoring.
+    if let Some(lack) = methods.iter().find_map(|&method| lack(method, videos, topics.as_ref())) {
+        return Err(VersionError::Method(lack));
+    }
     let mut scored = vec![BTreeMap::new(); videos.len()];
     for Version { name, by } in versions {
         let By::Importance(form) = by else { continue };
@@ -155,10 +165,6 @@ pub fn scores(
             scored.insert(name.clone(), ranked(segments));
         }
     }
-    let methods: Vec<Method> = versions
-        .iter()
-        .filter_map(|version| if let By::Method(method) = version.by { Some(method) } else { None })
-        .collect();
     if methods.is_empty() {
         return Ok(scored);
     }
@@ -209,6 +215,31 @@ pub fn scores(
     Ok(scored)
 }
 
+/// What a method needs of other videos and does not have, of the first video that lacks it. `training` are the topics of those
+/// videos; without them, they are the study's.
+fn lack(method: Method, videos: &[Studied], training: Option<&Vec<&str>>) -> Option<String> {
+    videos.iter().enumerate().find_map(|(i, video)| {
+        let rest = videos.iter().enumerate().filter(|(other, _)| *other != i);
+        let topics =
+            training.cloned().unwrap_or_else(|| rest.filter_map(|(_, other)| other.topic.as_deref()).collect());
+        let same = topics.iter().any(|topic| Some(*topic) == video.topic.as_deref());
+        let other = topics.iter().any(|topic| Some(*topic) != video.topic.as_deref());
+        let name = &video.name;
+        match method.kind() {
+            Kind::AcrossVideos if !same => Some(format!(
+                "{method} looks for what videos of a topic share, and there is no other of the topic of {name}"
+            )),
+            Kind::Supervised if !same => {
+                Some(format!("{method} learns from videos of the topic, and there is no other of that of {name}"))
+            }
+            Kind::Supervised if !other => {
+                Some(format!("{method} tells a topic from others, and beside {name} there is no video of another one"))
+            }
+            _ => None,
+        }
+    })
+}
+
 /// Segments with their rank in place of the score.
 fn ranked(mut segments: Vec<Scored>) -> Vec<Scored> {
     let scores: Vec<f32> = segments.iter().map(|segment| segment.score as f32).collect();
@@ -248,6 +279,31 @@ mod tests {
         }
         let found: Vec<_> = studied(root).unwrap().into_iter().map(|video| (video.name, video.topic)).collect();
         assert_eq!(found, [("b".into(), None), ("dogs/a".into(), Some("dogs".into()))]);
+    }
+
+    #[test]
+    fn what_a_method_lacks_is_known_before_anything_is_scored() {
+        let video = |topic: &str, name: &str| Studied::new(name.into(), Some(topic).filter(|topic| !topic.is_empty()));
+        let lack = |method, videos: &[Studied], training: Option<Vec<&str>>| lack(method, videos, training.as_ref());
+        let (two, mixed) = ([video("a", "1"), video("a", "2")], [video("a", "1"), video("a", "2"), video("b", "3")]);
+        assert_eq!(lack(Method::Cvs, &two, None), None);
+        assert_eq!(
+            lack(Method::Cvs, &mixed, None).unwrap(),
+            "cvs looks for what videos of a topic share, and there is no other of the topic of b/3"
+        );
+        assert_eq!(
+            lack(Method::Kvs, &two, None).unwrap(),
+            "kvs tells a topic from others, and beside a/1 there is no video of another one"
+        );
+        assert_eq!(
+            lack(Method::Kvs, &mixed, None).unwrap(),
+            "kvs learns from videos of the topic, and there is no other of that of b/3"
+        );
+        for method in [Method::Cvs, Method::Mbf, Method::Kvs] {
+            assert_eq!(lack(method, &mixed, Some(vec!["b", "a"])), None);
+            assert!(lack(method, &[video("", "1"), video("", "2")], None).is_some());
+        }
+        assert_eq!(lack(Method::Smrs, &[video("", "1")], None), None);
     }
 
     #[test]
