@@ -5,7 +5,8 @@
 //! [`score_cache`] -> JSON, or [`summary`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`shots`] finds where
 //! shots start, in the same frames; [`maps`] say where in them the importance lies, and [`overlay`] draws it on the picture. For
 //! training: [`decode`] -> the same clips -> [`training`] -> a model file.
-//! [`evaluation`] measures scores. [`missing`] tells which package brings a plugin that is not there.
+//! [`evaluation`] measures scores; people judge time-lapses that [`film`] encodes. [`marks`] are moments that people chose in a [`report`].
+//! [`video_files`] finds the videos of a folder, and [`missing`] tells which package brings a plugin that is not there.
 //!
 //! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.
 //!
