@@ -5,7 +5,8 @@
 //! [`score_cache`] -> JSON, or [`summary`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`shots`] finds where
 //! shots start, in the same frames; [`maps`] say where in them the importance lies, and [`overlay`] draws it on the picture. For
 //! training: [`decode`] -> the same clips -> [`training`] -> a model file.
-//! [`evaluation`] measures scores. [`missing`] tells which package brings a plugin that is not there.
+//! [`evaluation`] measures scores; people judge time-lapses that [`film`] encodes. [`marks`] are moments that people chose in a [`report`].
+//! [`video_files`] finds the videos of a folder, and [`missing`] tells which package brings a plugin that is not there.
 //!
 //! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.
 //!
@@ -20,12 +21,14 @@ mod edit_list;
 pub mod elements;
 pub mod engine;
 pub mod evaluation;
+pub mod film;
 pub mod foreign;
 pub mod frame_rate;
 pub mod importance;
 mod iso_boxes;
 pub mod manual;
 pub mod maps;
+pub mod marks;
 pub mod meta;
 pub mod missing;
 pub mod models;
@@ -45,6 +48,7 @@ pub mod summary;
 pub mod timecode;
 pub mod training;
 pub mod unusual;
+pub mod video_files;
 #[cfg(feature = "watch")]
 pub mod watch;
 pub mod whole_file;

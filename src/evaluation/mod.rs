@@ -18,6 +18,8 @@ pub mod protocol;
 #[cfg(feature = "evaluation")]
 pub mod rank_correlation;
 #[cfg(feature = "evaluation")]
+pub mod rating;
+#[cfg(feature = "evaluation")]
 pub mod results;
 #[cfg(feature = "evaluation")]
 pub mod scores;

@@ -14,5 +14,6 @@ pub mod otio;
 pub mod page;
 pub mod picture;
 mod summary;
+pub(crate) mod template;
 
 pub use summary::{Files, Part, Segment, Shot, Summary};

@@ -3,10 +3,10 @@
 
 use std::ops::Range;
 
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 use thiserror::Error;
 
-use super::{Shot, Summary, page::strip::curve};
+use super::{Shot, Summary, page::strip::curve, template};
 
 /// Width and height of the strip. `picture.svg` has it and the curve above it at the same place.
 const STRIP: (f64, u64) = (1_120.0, 72);
@@ -51,12 +51,9 @@ pub fn frame_time(tile: &Range<u64>) -> u64 {
 /// # Errors
 /// [`PictureError`]
 pub fn svg(summary: &Summary, frame: impl Fn(u64) -> Option<Vec<u8>>) -> Result<String, PictureError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
     // By this ending it escapes what goes into attributes and text.
-    environment
-        .render_named_str("picture.xml", include_str!("picture.svg"), values(summary, frame))
-        .map_err(|source| PictureError { video: summary.name.clone(), source })
+    let picture = template::render("picture.xml", include_str!("picture.svg"), values(summary, frame));
+    picture.map_err(|source| PictureError { video: summary.name.clone(), source })
 }
 
 /// The values of the template's names.

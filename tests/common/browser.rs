@@ -3,13 +3,16 @@
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
 
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The folder in its profile for files that pages save.
+const DOWNLOADS: &str = "saved";
 
 /// What lets it run as root and without a screen, and keeps it from talking to anyone but the page.
 const FLAGS: [&str; 8] = [
@@ -27,8 +30,18 @@ pub struct Browser {
     driver: Child,
     /// Its address at the driver.
     session: String,
-    /// Its profile: new, and gone with it.
-    _profile: tempfile::TempDir,
+    /// Its profile, and what it saves: new, and gone with it.
+    profile: tempfile::TempDir,
+}
+
+/// Whether there is no browser, which is told.
+pub fn no_browser() -> bool {
+    let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+    let lacks = !["chromium", "chromedriver"].iter().all(|program| has(program));
+    if lacks {
+        println!("skipped: apt-get install chromium chromium-driver");
+    }
+    lacks
 }
 
 impl Browser {
@@ -45,12 +58,52 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let own = format!("--user-data-dir={}", profile.path().display());
         let flags: Vec<&str> = FLAGS.into_iter().chain(flags.iter().copied()).chain([own.as_str()]).collect();
-        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": flags } } } });
-        let mut browser = Self { driver, session: driver_address, _profile: profile };
+        let downloads = json!({ "download.default_directory": profile.path().join(DOWNLOADS) });
+        let options = json!({ "args": flags, "prefs": downloads });
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": options } } });
+        let mut browser = Self { driver, session: driver_address, profile };
         let session = ask(&browser.session, &wanted);
         browser.session = format!("{}/{}", browser.session, session["sessionId"].as_str().unwrap());
-        ask(&format!("{}/url", browser.session), &json!({ "url": page }));
+        browser.go(page);
         browser
+    }
+
+    /// Goes to a page, or to the same one once more.
+    pub fn go(&self, page: &str) {
+        ask(&format!("{}/url", self.session), &json!({ "url": page }));
+    }
+
+    /// Presses keys, as a person does.
+    pub fn press(&self, keys: &str) {
+        let keys: Vec<Value> = keys
+            .chars()
+            .flat_map(|key| [json!({ "type": "keyDown", "value": key }), json!({ "type": "keyUp", "value": key })])
+            .collect();
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": keys }] });
+        ask(&format!("{}/actions", self.session), &actions);
+    }
+
+    /// Waits until a script's `return` gives something true.
+    pub fn wait(&self, script: &str) {
+        let end = Instant::now() + PATIENCE;
+        while self.run(script) != true {
+            assert!(Instant::now() < end, "{script} has not come true");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Waits for a file that the page has saved, and takes it.
+    pub fn download(&self, name: &str) -> String {
+        let path = self.profile.path().join(DOWNLOADS).join(name);
+        let end = Instant::now() + PATIENCE;
+        // It gets its name when it is whole.
+        while !path.exists() {
+            assert!(Instant::now() < end, "{name} was not saved");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        text
     }
 
     /// What a script's `return` gives; of a promise, what it comes to.

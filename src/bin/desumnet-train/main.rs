@@ -11,6 +11,8 @@ mod finetune;
 mod import;
 mod localise;
 mod pretrain;
+#[cfg(feature = "evaluation")]
+mod rate;
 mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -36,6 +38,8 @@ enum Verb {
     #[cfg(feature = "evaluation")]
     Evaluate(evaluate::Args),
     Distil(distil::Args),
+    #[cfg(feature = "evaluation")]
+    Rate(rate::Args),
     Pretrain(pretrain::Args),
     Finetune(finetune::Args),
     Adapt(adapt::Args),
@@ -82,6 +86,8 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Localise(args) => localise::run(args),
         #[cfg(feature = "evaluation")]
         Verb::Evaluate(args) => evaluate::run(args),
+        #[cfg(feature = "evaluation")]
+        Verb::Rate(args) => rate::run(args),
         Verb::Import(args) => import::run(args),
         Verb::Manual { share } => Ok(manual::write(command(), share)?),
     }

@@ -9,16 +9,14 @@ use std::{
 };
 
 use clap::ValueEnum;
-use gstdesumnet::{decode::local_path, secrets};
+use gstdesumnet::{
+    decode::local_path,
+    secrets,
+    video_files::{in_folder, name_of},
+};
 use serde::Serialize;
 
 use crate::tell::{print, say};
-
-/// What a folder's files must end in to count as videos.
-const VIDEOS: [&str; 24] = [
-    "3g2", "3gp", "asf", "avi", "dv", "f4v", "flv", "m2t", "m2ts", "m2v", "m4v", "mkv", "mov", "mp4", "mpe", "mpeg",
-    "mpg", "mts", "mxf", "ogv", "ts", "vob", "webm", "wmv",
-];
 
 /// How results are told on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -129,35 +127,6 @@ impl Inputs {
             }
         }
     }
-}
-
-/// The videos of a folder, by name. Hidden files are none: a Mac leaves `._A.MP4` beside `A.MP4`.
-fn in_folder(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let entries = std::fs::read_dir(folder).and_then(|entries| entries.collect::<Result<Vec<_>, _>>());
-    let entries = entries.map_err(|e| format!("{} can't be read: {e}; check its permissions", folder.display()))?;
-    let known = |path: &PathBuf| {
-        let extension = path.extension().unwrap_or_default();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        !hidden && VIDEOS.iter().any(|known| extension.eq_ignore_ascii_case(known)) && path.is_file()
-    };
-    let mut videos: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(known).collect();
-    videos.sort();
-    if videos.is_empty() {
-        let folder = folder.display();
-        return Err(
-            format!("{folder} holds no videos: give files by name, or folders that hold some themselves").into()
-        );
-    }
-    Ok(videos)
-}
-
-/// A path as it is, or as a URI where it is not UTF-8.
-fn name_of(path: PathBuf) -> Result<String, Box<dyn Error>> {
-    path.into_os_string().into_string().or_else(|path| {
-        let uri = std::path::absolute(&path).ok().and_then(|path| glib::filename_to_uri(path, None).ok());
-        let name = path.to_string_lossy();
-        uri.map(String::from).ok_or_else(|| format!("{name} can't be told as a URI: rename it").into())
-    })
 }
 
 /// The same path for all names of a file.

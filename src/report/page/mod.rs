@@ -5,13 +5,14 @@
 
 pub(super) mod strip;
 
-use minijinja::{Environment, UndefinedBehavior, Value, context};
+use minijinja::{Value, context};
 use thiserror::Error;
 
 use self::strip::{Strip, curve};
 use super::{
     Summary,
     clock::{clock, length},
+    template,
 };
 
 /// Width that the overview of the whole video is drawn with; the browser stretches it.
@@ -32,11 +33,8 @@ pub struct PageError {
 /// # Errors
 /// [`PageError`]
 pub fn html(summary: &Summary) -> Result<String, PageError> {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment
-        .render_named_str("page.html", include_str!("page.html"), values(summary))
-        .map_err(|source| PageError { video: summary.name.clone(), source })
+    let page = template::render("page.html", include_str!("page.html"), values(summary));
+    page.map_err(|source| PageError { video: summary.name.clone(), source })
 }
 
 /// What the template is filled with.
@@ -77,6 +75,7 @@ fn values(summary: &Summary) -> Value {
     });
     let segments = summary.segments.iter().map(|segment| (segment.span(), f64::from(segment.importance)));
     context! {
+        theme => Value::from_safe_string(template::THEME.into()),
         css => Value::from_safe_string(include_str!("page.css").into()),
         js => Value::from_safe_string(include_str!("page.js").into()),
         name => &summary.name,
@@ -131,13 +130,18 @@ mod tests {
         let strip = between(&page, "<div class=\"strip", "<details")[0];
         let table = between(&page, "<table", "</table>")[0];
         assert_eq!(between(strip, "class=\"shot", "data-start=\"").len(), 3);
-        let tiles: Vec<&str> = between(strip, "<button", ">");
+        let tiles: Vec<&str> = between(strip, "class=\"shot", ">");
         assert_eq!(tiles.iter().map(|tile| between(tile, "data-start=\"", "\"")[0]).collect::<Vec<_>>(), starts);
         assert_eq!(between(table, "data-start=\"", "\""), starts);
         let cells: Vec<Vec<&str>> =
             between(table, "<tr>", "</tr>").iter().map(|row| between(row, "<td>", "</td>")).collect();
-        assert_eq!(cells[2][1..], ["0:06.0", "4.0 s", "0.88", "0.21875", "yes"]);
+        assert_eq!(cells[2][1..6], ["0:06.0", "4.0 s", "0.88", "0.21875", "yes"]);
         assert_eq!((cells.len(), cells[1][5]), (4, ""));
+        // In the strip and in the row, by its number.
+        for what in ["more", "less"] {
+            let wishes = between(&page, &format!("<button type=\"button\" class=\"{what}\" data-shot=\""), "\"");
+            assert_eq!(wishes, ["1", "2", "3", "1", "2", "3"]);
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@
   const duration = Number(strip.dataset.duration);
   // Where the player has the first picture, from which all other times count.
   const first = Number(strip.dataset.first);
-  const shots = [...strip.querySelectorAll("button")].map((button) => ({
+  const shots = [...strip.querySelectorAll(".shot")].map((button) => ({
     button,
     start: Number(button.dataset.start),
     end: Number(button.dataset.end),
@@ -93,12 +93,75 @@
     button.tabIndex = shot === 0 ? 0 : -1;
     button.addEventListener("focus", () => { if (shot !== stop) focus(shot); });
     button.addEventListener("keydown", (event) => {
+      if (event.key === "+" || event.key === "-") mark(shot, event.key === "+");
       const steps = { ArrowLeft: shot - 1, ArrowRight: shot + 1, Home: 0, End: shots.length - 1 };
       if (!(event.key in steps)) return;
       event.preventDefault();
       focus(steps[event.key]);
     });
   });
+
+  // What the person wants more (true) or less (false) of, by the times of the shot.
+  const kept = `desumnet-marks ${video.src}`;
+  const marks = new Map();
+  const times = ({ start, end }) => `${start.toFixed(3)}-${end.toFixed(3)}`;
+  try {
+    const before = JSON.parse(localStorage.getItem(kept)) ?? {};
+    for (const shot of shots.map(times)) if (shot in before) marks.set(shot, before[shot]);
+  } catch {
+    // A browser that keeps nothing: marks last as long as the page is open.
+  }
+
+  function showMarks() {
+    for (const button of document.querySelectorAll(".wish button")) {
+      const like = marks.get(times(shots[button.dataset.shot - 1]));
+      button.setAttribute("aria-pressed", like === button.classList.contains("more"));
+    }
+    document.getElementById("marked").hidden = marks.size === 0;
+    document.getElementById("count").textContent = marks.size === 1 ? "1 mark" : `${marks.size} marks`;
+  }
+
+  // The same mark once more takes it back.
+  function mark(shot, like) {
+    const place = times(shots[shot]);
+    if (marks.get(place) === like) marks.delete(place);
+    else marks.set(place, like);
+    try {
+      localStorage.setItem(kept, JSON.stringify(Object.fromEntries(marks)));
+    } catch {
+      // As above.
+    }
+    showMarks();
+  }
+
+  // How other programs call the video: a path where this page lies in a folder.
+  function address() {
+    const { protocol, pathname } = new URL(video.src);
+    if (protocol !== "file:") return video.src;
+    try {
+      return decodeURIComponent(pathname);
+    } catch {
+      // A name that is not UTF-8 has no other form than the URI.
+      return video.src;
+    }
+  }
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".wish button");
+    if (button) mark(button.dataset.shot - 1, button.classList.contains("more"));
+  });
+  document.getElementById("download").addEventListener("click", () => {
+    const lines = shots.filter((shot) => marks.has(times(shot))).map((shot) => {
+      const [start, end] = [shot.start.toFixed(3), shot.end.toFixed(3)];
+      return `{"video": ${JSON.stringify(address())}, "start": ${start}, "end": ${end}, "like": ${marks.get(times(shot))}}\n`;
+    });
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(lines, { type: "application/jsonl" }));
+    link.download = "marks.jsonl";
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  });
+  showMarks();
 
   // The whole video at a glance, where the strip shows only some of it.
   const fit = () => {

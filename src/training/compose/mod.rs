@@ -22,7 +22,7 @@ use super::{
     data::source::{self, SourceError},
     in_parallel,
 };
-use crate::decode::DecodeError;
+use crate::{decode::DecodeError, film::time_of};
 
 /// What the videos are to be; the flags of `desumnet-train compose`.
 #[derive(Clone, Debug, clap::Args)]
@@ -390,11 +390,6 @@ fn planned(name: &str, topic: &str, clips: &[&Clip], parts: &[plan::Part], rate:
         relevant,
     };
     Planned { composite, pieces }
-}
-
-/// When a frame begins, ns.
-fn time_of(frame: u32, rate: u32) -> u64 {
-    u64::from(frame) * 1_000_000_000 / u64::from(rate)
 }
 
 /// What a video is called, without `.mp4`.
