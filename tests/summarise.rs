@@ -192,9 +192,12 @@ fn a_trimmed_file_is_shown_whole() {
     let expected = [("g", 20), ("b", 25), ("y", 15)].map(|(colour, count)| colour.repeat(count)).concat();
     assert_eq!(frames(&video).0, expected);
     plan(&file, &[(0, 60 * FRAME, 1.0)]);
-    for (name, copy) in [("skim.mp4", false), ("copy.mp4", true), ("copy.mov", true), ("copy.mkv", true)] {
+    let (local, web) = (text(&video), format!("http://{}/trimmed.mp4", common::serve(&video)));
+    let copies = [("copy.mp4", true), ("copy.mov", true), ("copy.mkv", true)].map(|(name, copy)| (local, name, copy));
+    let from_the_web = [("web.mp4", false), ("web-copy.mp4", true)].map(|(name, copy)| (web.as_str(), name, copy));
+    for (video, name, copy) in [(local, "skim.mp4", false)].into_iter().chain(copies).chain(from_the_web) {
         let out = folder.path().join(name);
-        let skim = ["skim", text(&video), "-o", text(&out), "--plan", text(&file)];
+        let skim = ["skim", video, "-o", text(&out), "--plan", text(&file)];
         let output = desumnet(&[&skim[..], if copy { &["--copy"] } else { &[] }].concat());
         assert!(output.status.success(), "{name}: {output:?}");
         let (colours, times) = frames(&out);
