@@ -106,11 +106,18 @@ pub fn hashes(packets: &[Packet<gst::Sample>]) -> Vec<String> {
 
 /// Decodes a whole file; fails on anything that ffmpeg finds wrong with it. The number of pictures.
 pub fn decode(path: &Path) -> usize {
+    pictures(path).len()
+}
+
+/// Every picture of a file by what it looks like, in the order in which it plays; fails on anything that ffmpeg finds wrong with it.
+pub fn pictures(path: &Path) -> Vec<String> {
     // Every picture, however close it comes to the one before.
     let args = ["-fps_mode", "passthrough", "-f", "framemd5", "-map", "0:v", "-"];
     let out = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(args).output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{}: {out:?}", path.display());
-    String::from_utf8(out.stdout).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+    let lines = String::from_utf8(out.stdout).unwrap();
+    let hash = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().to_owned();
+    lines.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
 }
 
 /// Takes pictures, and hands on their running times.
