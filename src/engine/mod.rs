@@ -343,7 +343,7 @@ impl Engine {
     }
 }
 
-/// One that submits to an engine.
+/// One that submits to an engine. When it goes, its segments that still wait are not scored: the next one need not wait for them.
 pub struct Stream {
     pub engine: Arc<Engine>,
     id: u64,
@@ -352,7 +352,8 @@ pub struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.engine.work.lock().queue.close(self.id);
+        let left = self.engine.work.lock().queue.close(self.id);
+        left.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Stopped)));
     }
 }
 
