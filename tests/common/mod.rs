@@ -140,3 +140,12 @@ pub fn serve(path: &Path) -> String {
     });
     address.to_string()
 }
+
+/// A library of `tests/data` that changes a program into which it is loaded by `LD_PRELOAD`.
+pub fn preload(folder: &Path, name: &str) -> PathBuf {
+    let library = folder.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).with_extension("c");
+    let made = std::process::Command::new("cc").args(["-shared", "-fPIC"]).arg(source).arg("-o").arg(&library).status();
+    assert!(made.unwrap().success());
+    library
+}
