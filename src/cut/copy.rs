@@ -13,7 +13,7 @@ use super::{
     pad_of, request, splice::Splice, told,
 };
 use crate::{
-    decode::{DecodeError, first_ns, uri_of},
+    decode::{DecodeError, First, uri_of},
     edit_list,
     summary::plan::{Part, Plan},
 };
@@ -52,7 +52,7 @@ impl Grid {
     /// # Errors
     /// [`CutError`]
     pub fn of(video: &str) -> Result<Self, CutError> {
-        let first = i64::try_from(first_ns(video)?).unwrap_or_default();
+        let first = i64::try_from(First::of(video)?.ns).unwrap_or_default();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut pipeline = Running::new();
         let source = encoded(&uri_of(video)?, &pipeline.pipeline)?;
