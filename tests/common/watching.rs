@@ -22,10 +22,16 @@ pub struct Rendered {
 
 /// `frames` pictures at 25 a second with a key frame every second, and AAC that begins `late` ns after them.
 pub fn render(encoder: &str, frames: u32, late: u64) -> Rendered {
+    let source =
+        format!("videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1");
+    render_from(&format!("{source} ! {encoder}"), frames, late)
+}
+
+/// The same with the pictures that this source, described as for `gst-launch-1.0`, has encoded.
+pub fn render_from(source: &str, frames: u32, late: u64) -> Rendered {
     gst::init().unwrap();
     let line = format!(
-        "videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 ! {encoder} \
-         ! appsink name=video sync=false \
+        "{source} ! appsink name=video sync=false \
          audiotestsrc wave=ticks num-buffers={} samplesperbuffer=1024 ! audio/x-raw,rate=48000,channels=1 ! avenc_aac ! aacparse \
          ! audio/mpeg,stream-format=raw ! appsink name=sound sync=false",
         frames * 48_000 / 25 / 1_024
