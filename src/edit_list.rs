@@ -64,7 +64,7 @@ pub fn play_to_the_end(pipeline: &gst::Pipeline) -> Told {
     told
 }
 
-/// What lets a demuxer pull what comes from this URI; `None`: nothing is needed.
+/// An element that lets a demuxer pull what comes from this URI; `None`: nothing is needed.
 pub fn store(uri: &str) -> Option<Result<gst::Element, glib::BoolError>> {
     let is_web = uri.split_once("://").is_some_and(|(scheme, _)| scheme.to_ascii_lowercase().starts_with("http"));
     is_web.then(|| {

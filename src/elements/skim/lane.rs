@@ -448,7 +448,7 @@ impl Lane {
         piece.filter(|_| !self.skipping)
     }
 
-    /// What goes along with a piece that ends before the picture in front; `None`: that is not known yet.
+    /// Pictures that go along with a piece that ends before the one in front; `None`: that is not known yet.
     fn close(&self, timeline: &Timeline) -> Option<Option<Closing>> {
         let Some((last, _)) = self.last_kept.filter(|_| !self.skipping) else { return Some(None) };
         let Fate::Kept(piece) = timeline.fate(last) else { return Some(None) };
