@@ -662,13 +662,13 @@ fn reports_go_by_the_timecode_and_the_first_picture() {
     // Two that have it in the pictures.
     let coded = |name: &str, encoder: &[&str]| {
         let path = folder.path().join(name);
-        let source =
-            ["-f", "lavfi", "-i", "testsrc2=s=720x480:r=30000/1001", "-frames:v", "60", "-timecode", "10:00:00;00"];
+        let [picture, tone] = ["testsrc2=s=720x480:r=30000/1001:d=2.002", "sine=r=48000:d=2.002"];
+        let source = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-ac", "2", "-timecode", "10:00:00;00"];
         ffmpeg(&[&source[..], encoder, &[text(&path)]].concat());
         path
     };
-    let mpeg = coded("film.mpg", &["-c:v", "mpeg2video", "-bf", "0", "-g", "15"]);
-    let dv = coded("film.avi", &["-c:v", "dvvideo", "-pix_fmt", "yuv411p"]);
+    let mpeg = coded("film.mpg", &["-c:v", "mpeg2video", "-bf", "0", "-g", "15", "-c:a", "mp2"]);
+    let dv = coded("film.dv", &["-c:v", "dvvideo", "-pix_fmt", "yuv411p"]);
     let times = "10:00:00;00 10:00:02;00 00:00:00;00 00:00:02;00".to_owned();
     for video in [movie, mpeg, dv] {
         assert_eq!(cut(&video, &out, &[]), (times.clone(), [1_078_920.0, 60.0]), "{}", video.display());
