@@ -20,7 +20,10 @@ use crate::{
     shots::Track,
     stall::{self, Stall},
     summary::times::Times,
-    timecode::{Number, Start, quicktime},
+    timecode::{
+        Number, Start, quicktime,
+        stream::{self, Heard},
+    },
 };
 
 /// Why a video can't be read.
@@ -103,6 +106,7 @@ pub struct Decoder {
     /// Of the first picture, as the stream tells it.
     timecode: Option<Start>,
     told: Told,
+    heard: Heard,
     /// Streams that no plugin decodes.
     missing: Vec<Missing>,
 }
@@ -125,15 +129,25 @@ pub fn local_path(video: &str) -> Option<PathBuf> {
     if video.contains("://") { glib::filename_from_uri(video).ok().map(|(path, _)| path) } else { Some(video.into()) }
 }
 
-/// Time of a video's first picture as its container counts, ns: transport streams begin up to a second before it.
-///
-/// # Errors
-/// [`DecodeError`], by what is wrong with the file.
-pub fn first_ns(video: &str) -> Result<u64, DecodeError> {
-    let mut decoder = Decoder::open(video)?;
-    let first = decoder.next_picture()?.ok_or_else(|| DecodeError::Empty { video: video.into() })?;
-    drop(first);
-    Ok(decoder.first_ns())
+/// A video's first picture.
+pub struct First {
+    /// Its time as the container counts, ns: transport streams begin up to a second before it.
+    pub ns: u64,
+    /// Of its pixels.
+    pub caps: gst::Caps,
+}
+
+impl First {
+    /// Of a path or URI.
+    ///
+    /// # Errors
+    /// [`DecodeError`], by what is wrong with the file.
+    pub fn of(video: &str) -> Result<Self, DecodeError> {
+        let mut decoder = Decoder::open(video)?;
+        let picture = decoder.next_picture()?.ok_or_else(|| DecodeError::Empty { video: video.into() })?;
+        let caps = picture.sample.caps_owned().unwrap_or_else(gst::Caps::new_any);
+        Ok(Self { ns: decoder.first_ns(), caps })
+    }
 }
 
 impl Decoder {
@@ -152,7 +166,7 @@ impl Decoder {
     pub fn through(video: &str, filter: Option<gst::Element>) -> Result<Self, DecodeError> {
         let uri = uri_of(video)?;
         let pipeline = gst::Pipeline::new();
-        let told = edit_list::play_to_the_end(&pipeline);
+        let (told, heard) = (edit_list::play_to_the_end(&pipeline), stream::listen(&pipeline));
         let source = gst::ElementFactory::make("uridecodebin")
             .property("uri", &uri)
             .build()
@@ -201,6 +215,7 @@ impl Decoder {
             first_ns: None,
             timecode: None,
             told,
+            heard,
             missing: Vec::new(),
         };
         if decoder.pipeline.set_state(gst::State::Playing).is_err() {
@@ -243,7 +258,7 @@ impl Decoder {
             }
             std::ops::ControlFlow::Continue(gst::EventForeachAction::Keep)
         });
-        number.map(|number| Start { number, second: None })
+        number.map(|number| Start { number, second: None }).or(self.heard.start())
     }
 
     /// Whether the video has a sound track; known with the first picture.

@@ -3,6 +3,9 @@
 //! An edit list can hide the start of a track: phones and cutters trim a file so, as pictures can only be decoded from a key frame
 //! on. qtdemux (1.22) stops at the end of the file's told length, but counts from the start of what is hidden: as much is missing at
 //! the end. Where it reads no length, it plays every track to the end of its edits.
+//!
+//! It decodes what is hidden only where it pulls its bytes. From a web server they are pushed to it, unless a store between them lets it
+//! pull.
 
 use std::sync::{
     Arc,
@@ -14,6 +17,8 @@ use gst::prelude::*;
 use crate::iso_boxes::{EditList, boxes, clock, find, number, put};
 
 const DEMUXER: &str = "qtdemux";
+/// Bytes from a web server that are kept in memory at a time.
+const STORE: u64 = 64 << 20;
 
 /// Length of a file that its demuxer was not to know.
 #[derive(Clone, Debug, Default)]
@@ -26,13 +31,19 @@ impl Told {
     }
 }
 
-/// Hides the length of files with edit lists from every demuxer that gets into `pipeline` from now on.
+/// Hides the length of files with edit lists from every demuxer that gets into `pipeline` from now on, and lets those behind an
+/// `uridecodebin` pull what comes from a web server.
 pub fn play_to_the_end(pipeline: &gst::Pipeline) -> Told {
     let told = Told::default();
     let tell = told.clone();
     pipeline.connect_deep_element_added(move |_, _, element| {
-        let is_demuxer = element.factory().is_some_and(|factory| factory.name() == DEMUXER);
-        let Some(sink) = element.static_pad("sink").filter(|_| is_demuxer) else { return };
+        let factory = element.factory().map(|factory| factory.name()).unwrap_or_default();
+        if factory == "uridecodebin" {
+            // Of the formats that can be played from anywhere, MP4 among them.
+            element.set_property("download", true);
+            element.set_property("ring-buffer-max-size", STORE);
+        }
+        let Some(sink) = element.static_pad("sink").filter(|_| factory == DEMUXER) else { return };
         let tell = tell.clone();
         sink.add_probe(gst::PadProbeType::PULL | gst::PadProbeType::BUFFER, move |_, info| {
             let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
@@ -51,6 +62,19 @@ pub fn play_to_the_end(pipeline: &gst::Pipeline) -> Told {
         });
     });
     told
+}
+
+/// An element that lets a demuxer pull what comes from this URI; `None`: nothing is needed.
+pub fn store(uri: &str) -> Option<Result<gst::Element, glib::BoolError>> {
+    let is_web = uri.split_once("://").is_some_and(|(scheme, _)| scheme.to_ascii_lowercase().starts_with("http"));
+    is_web.then(|| {
+        let store = gst::ElementFactory::make("queue2").property("ring-buffer-max-size", STORE);
+        store
+            .property("max-size-bytes", STORE as u32)
+            .property("max-size-buffers", 0u32)
+            .property("max-size-time", 0u64)
+            .build()
+    })
 }
 
 /// Sets the length in a `moov` box to unknown if one of its tracks has a hidden start. The length that it told, ns.

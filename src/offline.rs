@@ -9,7 +9,9 @@ use thiserror::Error;
 use crate::{
     clip::Clip,
     decode::{DecodeError, Segments},
-    engine::{Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory},
+    engine::{
+        Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory,
+    },
     frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},

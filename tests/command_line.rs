@@ -302,35 +302,12 @@ fn score_names_what_is_wrong() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("use one of auto, f32, bf16, f16"));
 }
 
-/// Serves a file, or the part of it that is asked for, whatever the query says.
-fn serve(path: &Path) -> String {
-    let (server, bytes) = (tiny_http::Server::http("127.0.0.1:0").unwrap(), std::fs::read(path).unwrap());
-    let address = server.server_addr().to_ip().unwrap();
-    std::thread::spawn(move || {
-        for request in server.incoming_requests() {
-            let asked = request.headers().iter().find(|header| header.field.equiv("Range"));
-            let asked =
-                asked.and_then(|header| header.value.as_str().strip_prefix("bytes=")?.split('-').next()?.parse().ok());
-            let from = asked.unwrap_or(0).min(bytes.len());
-            let range = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
-            let answer = tiny_http::Response::from_data(&bytes[from..]).with_status_code(if asked.is_some() {
-                206
-            } else {
-                200
-            });
-            let answer = answer.with_header(range.parse::<tiny_http::Header>().unwrap());
-            let _ = request.respond(answer.with_header("Accept-Ranges: bytes".parse::<tiny_http::Header>().unwrap()));
-        }
-    });
-    address.to_string()
-}
-
 #[test]
 fn no_secret_of_a_uri_is_told_or_written() {
     let folder = tempfile::tempdir().unwrap();
     let (video, model) = (folder.path().join("ball.mp4"), common::tiny_model(folder.path()));
     common::render(&video, "ball", 80);
-    let address = serve(&video);
+    let address = common::serve(&video);
     let uri = |name: &str| format!("http://me:p4ss@{address}/{name}?token=s3cret&X-Amz-Signature=5ignature&v=1");
     let safe = |name: &str| format!("http://***@{address}/{name}?token=***&X-Amz-Signature=***&v=1");
     let (made, ball) = (folder.path().join("made"), uri("ball.mp4"));

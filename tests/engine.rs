@@ -75,7 +75,8 @@ fn occupied(engine: &Arc<Engine>) -> mpsc::Sender<()> {
         begun.send(()).unwrap();
         let _ = released.recv();
     };
-    engine.stream(Batching::default()).submit(clip(0), request(Category::Fixed(0)), None, Box::new(answer));
+    let stream = engine.stream(Batching::default());
+    stream.submit(clip(0), request(Category::Fixed(0)), None, Box::new(answer));
     at_it.recv().unwrap();
     release
 }
@@ -133,9 +134,26 @@ fn a_live_stream_loses_what_the_engine_has_no_time_for() {
     assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(0, false), (1, false), (2, false), (3, false)]);
     drop(occupied);
     drop(sender);
-    drop(stream);
     let rest: Vec<_> = answers.iter().take(8).collect();
     assert_eq!(rest, (4..12).map(|i| (i, i == 11)).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_waits_of_a_stream_that_is_gone_is_not_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::shared(&common::tiny_model(folder.path()), Device::Cpu, Precision::F32).unwrap();
+    let [gone, other] = [(); 2].map(|()| engine.stream(Batching::default()));
+    let occupied = occupied(&engine);
+    let (sender, answers) = mpsc::channel();
+    for (stream, i) in [(&gone, 0), (&gone, 1), (&other, 2)] {
+        let sender = sender.clone();
+        let reply = Box::new(move |answer: Result<_, _>| sender.send((i, answer.is_ok())).unwrap());
+        stream.submit(clip(i), request(Category::Fixed(0)), None, reply);
+    }
+    drop(gone);
+    assert_eq!(answers.try_iter().collect::<Vec<_>>(), [(0, false), (1, false)]);
+    drop(occupied);
+    assert_eq!(answers.recv(), Ok((2, true)));
 }
 
 #[test]

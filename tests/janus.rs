@@ -27,7 +27,7 @@ fn example(folder: &Path) -> Command {
     command.arg("examples/janus/run").current_dir(env!("CARGO_MANIFEST_DIR")).env("TMPDIR", temporary(folder));
     command.env("GST_PLUGIN_PATH", plugins).env("GST_REGISTRY", folder.join("registry"));
     if !has_address() {
-        command.env("LD_PRELOAD", loopback_counts(folder));
+        command.env("LD_PRELOAD", common::preload(folder, "loopback_counts"));
     }
     command
 }
@@ -40,14 +40,6 @@ fn temporary(folder: &Path) -> PathBuf {
 fn has_address() -> bool {
     let told = Command::new("hostname").arg("-I").output().unwrap();
     !told.stdout.trim_ascii().is_empty()
-}
-
-fn loopback_counts(folder: &Path) -> PathBuf {
-    let library = folder.join("loopback_counts.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/loopback_counts.c");
-    let made = Command::new("cc").args(["-shared", "-fPIC", source, "-o"]).arg(&library).status().unwrap();
-    assert!(made.success());
-    library
 }
 
 /// Ends with the test, however that ends.

@@ -134,6 +134,18 @@ fn equal_segments_rank_as_by_chance() {
         near(&result["ap"][method]["mean"], (1.0 + 1.0 / 2.0 + 1.0 / 3.0) / 3.0);
         near(&result["ap"][method]["std"], 0.0);
     }
+    // Nobody reads.
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let left = Command::new(env!("CARGO_BIN_EXE_desumnet-train"))
+        .args(["localise", "--model", text(&model), "--composites", text(&folder.path().join("made"))])
+        .stdout(closed())
+        .stderr(closed())
+        .status();
+    assert_eq!(left.unwrap().code(), Some(128 + 13));
     // A frame less than half of the first segment.
     let error = failure(&localise(r#"{"start_ns": 0, "duration_ns": 280000000}"#));
     assert!(error.contains("none of the scored segments is relevant"), "{error}");

@@ -192,9 +192,12 @@ fn a_trimmed_file_is_shown_whole() {
     let expected = [("g", 20), ("b", 25), ("y", 15)].map(|(colour, count)| colour.repeat(count)).concat();
     assert_eq!(frames(&video).0, expected);
     plan(&file, &[(0, 60 * FRAME, 1.0)]);
-    for (name, copy) in [("skim.mp4", false), ("copy.mp4", true), ("copy.mov", true), ("copy.mkv", true)] {
+    let (local, web) = (text(&video), format!("http://{}/trimmed.mp4", common::serve(&video)));
+    let copies = [("copy.mp4", true), ("copy.mov", true), ("copy.mkv", true)].map(|(name, copy)| (local, name, copy));
+    let from_the_web = [("web.mp4", false), ("web-copy.mp4", true)].map(|(name, copy)| (web.as_str(), name, copy));
+    for (video, name, copy) in [(local, "skim.mp4", false)].into_iter().chain(copies).chain(from_the_web) {
         let out = folder.path().join(name);
-        let skim = ["skim", text(&video), "-o", text(&out), "--plan", text(&file)];
+        let skim = ["skim", video, "-o", text(&out), "--plan", text(&file)];
         let output = desumnet(&[&skim[..], if copy { &["--copy"] } else { &[] }].concat());
         assert!(output.status.success(), "{name}: {output:?}");
         let (colours, times) = frames(&out);
@@ -296,6 +299,84 @@ fn pictures_of_every_format_become_what_players_show() {
                 _ => (width - width % 2, height - height % 2),
             };
             assert_eq!((found[0].width(), found[0].height()), expected, "{format} {name}");
+        }
+    }
+}
+
+#[test]
+fn hdr_becomes_sdr_or_stays_on_request() {
+    use gst_video::{VideoFormat, VideoTransferFunction::*};
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plan.json");
+    plan(&file, &[(0, 3 * FRAME, 1.0)]);
+    for (colours, transfer) in [("bt2100-hlg", AribStdB67), ("bt2100-pq", Smpte2084)] {
+        let video = folder.path().join(format!("{colours}.mkv"));
+        common::launch(&format!(
+            "videotestsrc pattern=white num-buffers=3 ! video/x-raw,width=64,height=64,framerate=25/1,format=I420_10LE,colorimetry={colours} \
+             ! x265enc speed-preset=ultrafast log-level=error ! h265parse ! matroskamux ! filesink location={}",
+            video.display()
+        ));
+        for (name, keep) in
+            [("skim.mp4", false), ("skim.webm", false), ("kept.mp4", true), ("kept.mov", true), ("kept.mkv", true)]
+        {
+            let out = folder.path().join(name);
+            let skim = [
+                "skim",
+                text(&video),
+                "-o",
+                text(&out),
+                "--plan",
+                text(&file),
+                "--hdr",
+                if keep { "keep" } else { "sdr" },
+            ];
+            let output = desumnet(&skim);
+            assert!(output.status.success(), "{colours} {name}: {output:?}");
+            let (found, times) = pictures(&out);
+            assert_eq!((found.len(), times.len()), (1, 3), "{colours} {name}: {found:?}");
+            let expected = if keep { (VideoFormat::I42010le, transfer) } else { (VideoFormat::I420, Bt709) };
+            assert_eq!((found[0].format(), found[0].colorimetry().transfer()), expected, "{colours} {name}");
+            let luma = first_luma(&out);
+            assert!(
+                luma.abs_diff(if keep { 940 } else { 235 }) <= if keep { 4 } else { 2 },
+                "{colours} {name}: {luma}"
+            );
+        }
+    }
+    let [video, out] = ["bt2100-pq.mkv", "kept.webm"].map(|name| folder.path().join(name));
+    let skim = ["skim", text(&video), "-o", text(&out), "--plan", text(&file), "--hdr", "keep"];
+    assert!(
+        failure(&desumnet(&skim)).contains("kept.webm can't keep HDR: name it mp4, mov or mkv, or leave --hdr out")
+    );
+}
+
+/// Of the first pixel.
+fn first_luma(path: &Path) -> u16 {
+    let picture = Decoder::open(text(path)).unwrap().next_picture().unwrap().unwrap();
+    let deep = gst_video::VideoInfo::from_caps(picture.sample().caps().unwrap()).unwrap().comp_depth(0) > 8;
+    let map = picture.sample().buffer().unwrap().map_readable().unwrap();
+    if deep { u16::from_le_bytes([map[0], map[1]]) } else { map[0].into() }
+}
+
+/// Where pictures are decoded in another order than they play in, others come after the last one.
+#[test]
+fn the_last_picture_plays_no_longer_than_its_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let [video, file] = ["colours.mkv", "plan.json"].map(|name| folder.path().join(name));
+    colours(&video);
+    for frames in [30, 31, 32, 33] {
+        let end = frames * FRAME + 5_000_000;
+        plan(&file, &[(0, end, 1.0)]);
+        for name in ["skim.mp4", "skim.mov"] {
+            let out = folder.path().join(name);
+            let output = desumnet(&["skim", text(&video), "-o", text(&out), "--plan", text(&file)]);
+            assert!(output.status.success(), "{name}: {output:?}");
+            let probe = ["-v", "error", "-select_streams", "v", "-show_entries", "stream=duration", "-of", "csv=p=0"];
+            let told = Command::new("ffprobe").args(probe).arg(&out).output().unwrap();
+            let told: f64 = String::from_utf8(told.stdout).unwrap().trim().parse().unwrap();
+            assert!((told * 1e9 - end as f64).abs() < 2e6, "{frames} {name}: {told}");
+            let (heard, whole) = sound(&out);
+            assert!(near(whole, end), "{frames} {name}: {heard:?}");
         }
     }
 }
@@ -578,8 +659,20 @@ fn reports_go_by_the_timecode_and_the_first_picture() {
     };
     let out = folder.path().join("skim.mp4");
     let (movie, stream) = (film("film.mov", "qtmux"), film("film.ts", "mpegtsmux"));
+    // Two that have it in the pictures.
+    let coded = |name: &str, encoder: &[&str]| {
+        let path = folder.path().join(name);
+        let [picture, tone] = ["testsrc2=s=720x480:r=30000/1001:d=2.002", "sine=r=48000:d=2.002"];
+        let source = ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", tone, "-ac", "2", "-timecode", "10:00:00;00"];
+        ffmpeg(&[&source[..], encoder, &[text(&path)]].concat());
+        path
+    };
+    let mpeg = coded("film.mpg", &["-c:v", "mpeg2video", "-bf", "0", "-g", "15", "-c:a", "mp2"]);
+    let dv = coded("film.dv", &["-c:v", "dvvideo", "-pix_fmt", "yuv411p"]);
     let times = "10:00:00;00 10:00:02;00 00:00:00;00 00:00:02;00".to_owned();
-    assert_eq!(cut(&movie, &out, &[]), (times, [1_078_920.0, 60.0]));
+    for video in [movie, mpeg, dv] {
+        assert_eq!(cut(&video, &out, &[]), (times.clone(), [1_078_920.0, 60.0]), "{}", video.display());
+    }
     // A transport stream has no timecode, and begins an eighth of a second before its picture.
     let times = "00:00:00:00 00:00:02:00 00:00:00:00 00:00:02:00".to_owned();
     for more in [&[][..], &["--copy"]] {

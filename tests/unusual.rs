@@ -84,7 +84,10 @@ fn a_walker_stands_out_from_rustling_trees() {
     }
     let later = |scores: &[f64]| average_precision(&scores[40..], &truth[40..]).unwrap();
     let (live, seen_back, moving) = (later(&live), later(&hindsight(&looks)), later(&moves));
-    assert!(moving < 0.5 && live >= 0.9 && seen_back >= 0.9, "motion {moving}, live {live}, with hindsight {seen_back}");
+    assert!(
+        moving < 0.5 && live >= 0.9 && seen_back >= 0.9,
+        "motion {moving}, live {live}, with hindsight {seen_back}"
+    );
 }
 
 /// A segment's message.

@@ -265,7 +265,10 @@ fn a_scorer_that_fails_is_told_and_ends_its_camera_only() {
     gst::init().unwrap();
     let failing = gst::parse::bin_from_description("identity error-after=20 ! fakesink", true).unwrap();
     let (say, counts) = (broken.desk.say.clone(), whole.desk.counts.clone());
-    cameras.watch(watched::Camera::new("test:", failing.upcast_ref(), threshold(), Counted::Score, broken.desk).unwrap(), say);
+    cameras.watch(
+        watched::Camera::new("test:", failing.upcast_ref(), threshold(), Counted::Score, broken.desk).unwrap(),
+        say,
+    );
     let (say, scorer) = (whole.desk.say.clone(), scorer(between(SECOND, 2 * SECOND)));
     cameras.watch(watched::Camera::new("test:", &scorer, threshold(), Counted::Score, whole.desk).unwrap(), say);
     wait_for("the other's clip", || (counts.clips.load(Ordering::Relaxed) == 1).then_some(()));

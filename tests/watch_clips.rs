@@ -10,8 +10,12 @@ use std::{
     process::{Command, Stdio},
 };
 
-use common::watching::{Rendered, decode, hashes, probe, render, try_probe, wait_for};
-use gstdesumnet::watch::{recorder::Recorder, ring::Packet, thumbnail};
+use common::watching::{Rendered, decode, hashes, pictures, probe, render, render_from, try_probe, wait_for};
+use gstdesumnet::watch::{
+    recorder::Recorder,
+    ring::{Limits, Packet, Ring},
+    thumbnail,
+};
 
 const PLAIN: &str =
     "x264enc speed-preset=ultrafast threads=1 key-int-max=25 ! h264parse ! video/x-h264,stream-format=avc";
@@ -61,6 +65,42 @@ fn packets_are_the_cameras_and_sound_is_in_step() {
         }
         assert_eq!(sound[0].pts, 0.0);
     }
+}
+
+/// Pictures that refer to the group before are left out where that is.
+#[test]
+fn a_clip_of_open_groups_plays_in_order_with_nothing_broken() {
+    let folder = tempfile::tempdir().unwrap();
+    let [encoded, all, clip] = ["open.mp4", "all.mp4", "clip.mp4"].map(|name| folder.path().join(name));
+    // Groups are open unless x265 is told otherwise.
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-f", "lavfi", "-i", "testsrc2=s=160x90:r=25:d=4", "-c:v", "libx265"])
+        .args(["-x265-params", "log-level=none:keyint=27:min-keyint=27:scenecut=0:bframes=3:b-adapt=0"])
+        .args(["-pix_fmt", "yuv420p", "-tag:v", "hvc1"])
+        .arg(&encoded)
+        .status();
+    assert!(made.unwrap().success());
+    let source =
+        format!("filesrc location={} ! qtdemux ! h265parse ! video/x-h265,stream-format=hvc1", encoded.display());
+    let rendered = render_from(&source, 100, 0);
+    record(&all, &rendered);
+    let mut ring = Ring::new(Limits { time: 60_000_000_000, bytes: 1 << 30 }, 1);
+    for packet in &rendered.video {
+        ring.push_video(packet.clone());
+    }
+    for packet in &rendered.sound {
+        ring.push_other(0, packet.clone());
+    }
+    let mut cursor = ring.open(1_900_000_000).unwrap();
+    let start = cursor.start();
+    assert_eq!(start, rendered.video[0].time + 27 * 40_000_000);
+    let leads = |packet: &&Packet<gst::Sample>| packet.time < start;
+    let key = rendered.video.iter().position(|packet| packet.time == start).unwrap();
+    assert_eq!(rendered.video[key..].iter().filter(leads).count(), 2);
+    let mut streams = ring.read(&mut cursor, u64::MAX).streams;
+    let [video, sound] = [streams.remove(0), streams.remove(0)];
+    record(&clip, &Rendered { video, sound });
+    assert_eq!(pictures(&clip), pictures(&all)[27..]);
 }
 
 #[test]

@@ -10,13 +10,15 @@ use std::{
 #[test]
 fn a_camera_is_watched_until_a_signal_and_its_clip_finished() {
     let temporary = tempfile::tempdir().unwrap();
-    let (clips, cameras) = (temporary.path().join("clips"), temporary.path().join("cameras"));
+    let [clips, cameras, syncs] = ["clips", "cameras", "syncs"].map(|name| temporary.path().join(name));
     std::fs::write(&cameras, "# one\nyard=test:\n").unwrap();
     let mut child = Command::new(env!("CARGO_BIN_EXE_desumnet"))
         .arg("watch")
         .arg(format!("@{}", cameras.display()))
         .args(["--threshold", "0s", "--events", "json:-", "--clips"])
         .arg(&clips)
+        .env("LD_PRELOAD", common::preload(temporary.path(), "syncs"))
+        .env("SYNCS", &syncs)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -41,6 +43,12 @@ fn a_camera_is_watched_until_a_signal_and_its_clip_finished() {
     assert!(clips.join(last["file"].as_str().unwrap()).exists());
     assert!(clips.join(last["thumbnail"].as_str().unwrap()).exists());
     assert_eq!(std::fs::read_to_string(clips.join("clips.jsonl")).unwrap().lines().count(), 1);
+    // No power cut takes away what the line tells of: the clip, its name, then the line, and its file's name.
+    let synced = std::fs::read_to_string(&syncs).unwrap();
+    let (clip, lines) = (clips.join(last["file"].as_str().unwrap()), clips.join("clips.jsonl"));
+    let [clip, clips, lines] = [&clip, &clips, &lines].map(|path| path.to_str().unwrap());
+    let order: Vec<&str> = synced.lines().filter(|path| [clip, clips, lines].contains(path)).collect();
+    assert_eq!(order, [clip, clips, lines, clips]);
 }
 
 #[test]
@@ -81,6 +89,7 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
     assert!(!clips.exists());
     let told = watch(&["ftp://cam/user=me&password=p4ss"]);
     assert!(told.contains("ftp://cam/user=***&password=***: nothing here reads such a URI"), "{told}");
+    assert!(!clips.exists());
 }
 
 #[test]

@@ -272,6 +272,42 @@ fn pictures_are_kept_whatever_the_sound_is() {
     }
 }
 
+/// A receiver's recording: a second program with a larger picture and stereo sound.
+#[test]
+fn of_several_programs_one_is_kept_with_its_own_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = render(folder.path(), "one.ts", "-c:a aac -ac 1");
+    let other = render(folder.path(), "other.ts", "-s 128x96 -c:a aac -ac 2");
+    for (order, (width, channels)) in [([&one, &other], (64, 1)), ([&other, &one], (128, 2))] {
+        let both = folder.path().join("both.ts");
+        let inputs = order.map(|input| ["-i", input.as_str()]);
+        let programs = ["-map", "0", "-map", "1", "-program", "st=0:st=1", "-program", "st=2:st=3", "-c", "copy"];
+        let words = ["-nostdin", "-v", "error", "-y"].into_iter().chain(inputs.into_iter().flatten()).chain(programs);
+        assert!(Command::new("ffmpeg").args(words).arg(&both).status().unwrap().success());
+        let (video, sound, said) = watch(&format!("file://{}", both.display()), None).whole();
+        assert_eq!((video.len(), said), (50, vec![Notice::Connected]));
+        let told = |packets: &[Packet<gst::Sample>], field: &str| {
+            packets[0].data.caps().unwrap().structure(0).unwrap().get::<i32>(field)
+        };
+        assert_eq!((told(&video, "width"), told(&sound, "channels")), (Ok(width), Ok(channels)));
+        // Two seconds of it, and not of both.
+        assert!((90..=96).contains(&sound.len()), "{}", sound.len());
+    }
+}
+
+#[test]
+fn sound_that_begins_later_than_the_pictures_is_kept_at_its_time() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, codec) in [("late.ts", "aac"), ("late.mkv", "libopus"), ("late.mp4", "aac")] {
+        let args = format!("-c:a {codec} -filter:a asetpts=PTS+1.2/TB -shortest");
+        let (video, sound, said) = watch(&render(folder.path(), name, &args), None).whole();
+        assert_eq!((video.len(), said), (50, vec![Notice::Connected]), "{name}");
+        let late = sound[0].time - video[0].time;
+        assert!(late.abs_diff(1_200_000_000) < 60_000_000, "{name}: {late}");
+        assert!(sound.windows(2).all(|w| w[0].time < w[1].time), "{name}");
+    }
+}
+
 #[test]
 fn aac_that_calls_itself_mpeg_2_is_kept() {
     let folder = tempfile::tempdir().unwrap();

@@ -55,8 +55,7 @@ pub fn autograd(network: &Network, clips: &[Vec<u8>]) {
 
 pub fn engine(stream: &Stream, clips: &[Vec<u8>]) {
     let (sender, answers) = std::sync::mpsc::channel();
-    let request =
-        Request { category: Category::Fixed(0), ..Request::default() };
+    let request = Request { category: Category::Fixed(0), ..Request::default() };
     for clip in clips {
         let sender = sender.clone();
         stream.submit(clip.clone(), request.clone(), None, Box::new(move |answer| sender.send(answer).expect("heard")));

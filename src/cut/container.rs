@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use gst_pbutils::prelude::*;
 use thiserror::Error;
 
+use super::{Shown, ending::end_in_time};
+
 /// Containers by the file name's extension.
 const KNOWN: [(&str, Container); 5] = [
     ("mp4", Container { muxer: ("mp4mux", "video/quicktime,variant=iso"), video: H264, pictures: &PLAIN, audio: AAC }),
@@ -15,9 +17,14 @@ const KNOWN: [(&str, Container); 5] = [
 ];
 /// The one format that every browser, phone and television plays: 8 bits, 4:2:0.
 const PLAIN: [&str; 1] = ["I420"];
+const HDR: [&str; 1] = ["I420_10LE"];
 /// Those that H.264 can hold.
 const ALL: [&str; 6] = ["I420", "Y42B", "Y444", "I420_10LE", "I422_10LE", "Y444_10LE"];
 const H264: &str = "video/x-h264";
+/// The codec that keeps 10 bits, and in which players expect HDR.
+const HEVC: &str = "video/x-h265,profile=main-10";
+/// Its encoder.
+pub const HDR_ENCODER: &str = "x265enc";
 const VP9: &str = "video/x-vp9";
 const AAC: &str = "audio/mpeg,mpegversion=4";
 const OPUS: &str = "audio/x-opus";
@@ -28,8 +35,9 @@ const AAC_FRAME: u64 = 1_024;
 
 /// What encoders and muxers are set to: good quality at a bearable speed. Those that are not there, or are other ones, stay as they
 /// are.
-const SETTINGS: [(&str, &[(&str, &str)]); 4] = [
+const SETTINGS: [(&str, &[(&str, &str)]); 5] = [
     ("x264enc", &[("speed-preset", "veryfast"), ("pass", "qual"), ("quantizer", "20")]),
+    (HDR_ENCODER, &[("speed-preset", "veryfast"), ("option-string", "crf=20"), ("log-level", "error")]),
     (
         "vp9enc",
         &[
@@ -74,9 +82,14 @@ impl Container {
         found.map(|(_, container)| *container).ok_or_else(|| UnknownContainer { path: path.into() })
     }
 
+    /// The same for HDR; `None`: it holds none.
+    pub fn of_hdr(self) -> Option<Self> {
+        (self.video == H264).then_some(Self { video: HEVC, pictures: &HDR, ..self })
+    }
+
     /// Its codec needs an even width and height: chroma is stored for two pixels by two.
     pub fn wants_even_sizes(&self) -> bool {
-        self.video == H264
+        self.video != VP9
     }
 
     /// It can hide the start of what it holds.
@@ -121,9 +134,17 @@ fn caps(text: &str) -> gst::Caps {
     text.parse().expect("a constant of this file")
 }
 
-/// Gives an encoder or a muxer its settings.
-pub fn set_up(element: &gst::Element) {
+/// Gives an encoder or a muxer its settings. The last picture that comes plays as long as `shown` says.
+pub(super) fn set_up(element: &gst::Element, shown: &Shown) {
     let Some(factory) = element.factory() else { return };
+    if KNOWN.iter().any(|(_, container)| container.has_edits() && factory.name() == container.muxer()) {
+        let shown = shown.clone();
+        element.connect_pad_added(move |_, pad| {
+            if pad.name().starts_with("video") {
+                end_in_time(pad, &shown);
+            }
+        });
+    }
     let settings = SETTINGS.iter().find(|(name, _)| factory.name() == *name);
     for (property, value) in settings.into_iter().flat_map(|(_, settings)| *settings) {
         if element.find_property(property).is_some() {

@@ -13,7 +13,8 @@ use super::{
     pad_of, request, splice::Splice, told,
 };
 use crate::{
-    decode::{DecodeError, first_ns, uri_of},
+    decode::{DecodeError, First, uri_of},
+    edit_list,
     summary::plan::{Part, Plan},
 };
 
@@ -51,7 +52,7 @@ impl Grid {
     /// # Errors
     /// [`CutError`]
     pub fn of(video: &str) -> Result<Self, CutError> {
-        let first = i64::try_from(first_ns(video)?).unwrap_or_default();
+        let first = i64::try_from(First::of(video)?.ns).unwrap_or_default();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let mut pipeline = Running::new();
         let source = encoded(&uri_of(video)?, &pipeline.pipeline)?;
@@ -169,7 +170,9 @@ fn encoded(uri: &str, pipeline: &gst::Pipeline) -> Result<gst::Element, CutError
     let source = gst::Element::make_from_uri(gst::URIType::Src, uri, None);
     let source = source.map_err(|_| CutError::Element(format!("a source for {uri}")))?;
     let parser = make("parsebin")?;
-    let linked = pipeline.add_many([&source, &parser]).and_then(|()| source.link(&parser));
+    let store = edit_list::store(uri).transpose().map_err(|_| CutError::Element("queue2".into()))?;
+    let chain: Vec<&gst::Element> = [Some(&source), store.as_ref(), Some(&parser)].into_iter().flatten().collect();
+    let linked = pipeline.add_many(&chain).and_then(|()| gst::Element::link_many(&chain));
     linked.map_err(|e| CutError::Element(e.to_string()))?;
     Ok(parser)
 }

@@ -8,15 +8,18 @@ use std::{
 use gst::prelude::*;
 
 use super::{
-    Container, CutError, Making, Unlinked, caps_of, container, delay::make_up, link_pads, make, orientation, pad_of,
-    request, told,
+    Container, CutError, Making, Unlinked, caps_of, container,
+    delay::make_up,
+    link_pads, make, orientation, pad_of, request, told,
+    tone::{Hdr, to_sdr},
 };
 
 /// What [`crate::elements::skim`] can cut to the sample.
 const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
 
-/// Puts decoder and skimmer before the encoder. The file of the plan must stay until the pipeline has started.
-pub(super) fn build(making: Making, uri: &str, plan: &Path) -> Result<(), CutError> {
+/// Puts decoder and skimmer before the encoder. The file of the plan must stay until the pipeline has started. Pictures that are `hdr`
+/// become SDR.
+pub(super) fn build(making: Making, uri: &str, plan: &Path, hdr: Option<Hdr>) -> Result<(), CutError> {
     let (source, skim) = (make("uridecodebin")?, make("desumskim")?);
     source.set_property("uri", uri);
     skim.set_property("plan", plan.to_string_lossy().as_ref());
@@ -24,7 +27,7 @@ pub(super) fn build(making: Making, uri: &str, plan: &Path) -> Result<(), CutErr
     let pipeline = making.pipeline.upgrade().ok_or_else(|| CutError::Element("pipeline".into()))?;
     pipeline.add_many([&source, &skim]).map_err(|e| CutError::Element(e.to_string()))?;
     making.encoder.set_property("profile", making.container.profile());
-    making.begin(&source, move |making, pipeline, video, sounds| link(making, &skim, pipeline, video, sounds));
+    making.begin(&source, move |making, pipeline, video, sounds| link(making, &skim, pipeline, video, sounds, hdr));
     Ok(())
 }
 
@@ -34,11 +37,12 @@ fn link(
     pipeline: &gst::Pipeline,
     video: &gst::Pad,
     sounds: &[gst::Pad],
+    hdr: Option<Hdr>,
 ) -> Result<(), Unlinked> {
     let pictures = pad_of(skim, "src")?;
     making.shown.follow(&pictures, gst::ClockTime::ZERO);
     link_pads(&pictures, &request(&making.encoder, "video_%u")?)?;
-    let mut streams = vec![(video, filter(video, &making.container), pad_of(skim, "sink")?)];
+    let mut streams = vec![(video, filter(video, &making.container, hdr), pad_of(skim, "sink")?)];
     // Each request makes the encoder that it needs.
     let newest = Arc::new(Mutex::new(None));
     let made = newest.clone();
@@ -63,6 +67,9 @@ fn link(
     for (stream, filter, input) in streams {
         let filter = gst::parse::bin_from_description(&filter, true).map_err(|e| Some(e.to_string()))?;
         hold_first(&filter);
+        if let Some((hdr, from)) = hdr.zip(filter.by_name("hdr")) {
+            to_sdr(&pad_of(&from, "src")?, hdr)?;
+        }
         pipeline.add(&filter).map_err(told)?;
         link_pads(&pad_of(filter.upcast_ref(), "src")?, &input)?;
         filter.sync_state_with_parent().map_err(told)?;
@@ -74,7 +81,7 @@ fn link(
 }
 
 /// What the decoded pictures pass: they become upright, progressive, of one size and of a format that the container's players know.
-fn filter(video: &gst::Pad, container: &Container) -> String {
+fn filter(video: &gst::Pad, container: &Container, hdr: Option<Hdr>) -> String {
     let orientation = orientation(video);
     let info = gst_video::VideoInfo::from_caps(&caps_of(video)).ok();
     let interlaced = info.as_ref().is_some_and(gst_video::VideoInfo::is_interlaced);
@@ -86,8 +93,10 @@ fn filter(video: &gst::Pad, container: &Container) -> String {
         format => orientation.is_none() || format != "Y42B",
     };
     let formats: Vec<&str> = container.pictures().iter().filter(fits).copied().collect();
-    let mut filter =
-        format!("videoconvert n-threads=0 ! capsfilter caps=\"video/x-raw,format={{{}}}\"", formats.join(","));
+    let mut filter = hdr.map_or(String::new(), |hdr| {
+        format!("videoconvert n-threads=0 ! capsfilter name=hdr caps=\"{}\" ! ", hdr.caps())
+    });
+    filter += &format!("videoconvert n-threads=0 ! capsfilter caps=\"video/x-raw,format={{{}}}\"", formats.join(","));
     // One frame of two fields, at its own time.
     filter += " ! deinterlace fields=top";
     let (width, height) = info.map_or((0, 0), |info| (info.width(), info.height()));

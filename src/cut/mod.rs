@@ -5,11 +5,13 @@ mod container;
 pub mod copy;
 mod delay;
 mod encode;
+mod ending;
 mod grid;
 mod h264;
 mod matroska;
 mod order;
 mod splice;
+mod tone;
 mod trim;
 
 use std::{
@@ -26,8 +28,9 @@ use gst::prelude::*;
 use thiserror::Error;
 
 pub use self::container::{Container, UnknownContainer};
+use self::tone::Hdr;
 use crate::{
-    decode::{DecodeError, first_ns, uri_of},
+    decode::{DecodeError, First, uri_of},
     edit_list,
     missing::Missing,
     stall::{self, Stall},
@@ -51,6 +54,8 @@ pub struct Job<'a> {
     pub output: &'a Path,
     /// Whether its sound goes along: of faster parts sped up with its pitch kept, of those faster than twice silent.
     pub sound: bool,
+    /// HDR stays what it is, in HEVC; else it becomes SDR. What is copied stays in any case.
+    pub keep_hdr: bool,
     /// Copy what is encoded as it is. The plan's parts must begin and end at places of this grid: [`copy::Grid::fit_plan`].
     pub copy: Option<&'a copy::Grid>,
 }
@@ -72,6 +77,8 @@ pub enum CutError {
     Element(String),
     #[error("{video} can't be cut into {path}: {missing}")]
     Plugin { video: String, path: PathBuf, missing: Missing },
+    #[error("{path} can't keep HDR: name it mp4, mov or mkv, or leave --hdr out")]
+    NoHdr { path: PathBuf },
     #[error("{video} can't be copied: {reason}; leave --copy out")]
     Uncopied { video: String, reason: String },
     #[error("{video} can't be cut into {path}: {reason}")]
@@ -110,34 +117,45 @@ impl fmt::Display for Lack {
 /// # Errors
 /// [`CutError`]; nothing is left of the output then, and what was there before stays.
 pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> {
-    let container = Container::of(job.output)?;
+    let mut container = Container::of(job.output)?;
     let uri = uri_of(job.video)?;
+    let first = job.copy.is_none().then(|| First::of(job.video)).transpose()?;
+    let hdr = first.as_ref().and_then(|first| Hdr::of(&first.caps));
+    if hdr.is_some() && job.keep_hdr {
+        container = container.of_hdr().ok_or_else(|| CutError::NoHdr { path: job.output.into() })?;
+        if gst::ElementFactory::find(container::HDR_ENCODER).is_none() {
+            return Err(CutError::Element(container::HDR_ENCODER.into()));
+        }
+    }
     let unwritable = |source| CutError::Output { path: job.output.into(), source };
     let file = Unfinished::new(job.output).map_err(unwritable)?;
     container::prefer_encoder();
     let (encoder, sink) = (make(if job.copy.is_some() { container.muxer() } else { "encodebin" })?, make("fdsink")?);
     // Not by its name: it would come again after an interrupt has removed it.
     sink.set_property("fd", file.file().as_raw_fd());
+    let shown = Shown::default();
     match encoder.downcast_ref::<gst::Bin>() {
-        Some(bin) => drop(bin.connect_deep_element_added(|_, _, element| container::set_up(element))),
-        None => container::set_up(&encoder),
+        Some(bin) => {
+            let shown = shown.clone();
+            bin.connect_deep_element_added(move |_, _, element| container::set_up(element, &shown));
+        }
+        None => container::set_up(&encoder, &shown),
     }
     let mut pipeline = Running::new();
     let linked = pipeline.pipeline.add_many([&encoder, &sink]).and_then(|()| encoder.link(&sink));
     linked.map_err(|e| CutError::Element(e.to_string()))?;
-    let shown = Shown::default();
-    let making = Making { pipeline: pipeline.pipeline.downgrade(), encoder, container, sound: job.sound, shown };
-    let shown = making.shown.clone();
+    let (playing, shown_too) = (pipeline.pipeline.downgrade(), shown.clone());
+    let making = Making { pipeline: playing, encoder, container, sound: job.sound, shown: shown_too };
     let plan = match job.copy {
         Some(grid) => {
             copy::build(making, &uri, job.plan, grid)?;
             None
         }
         None => {
-            let plan = job.plan.clone().counted_from(first_ns(job.video)?);
+            let plan = job.plan.clone().counted_from(first.map_or(0, |first| first.ns));
             let written = tempfile::NamedTempFile::with_suffix(".json").map_err(CutError::Plan)?;
             serde_json::to_writer(&written, &plan).map_err(|e| CutError::Plan(e.into()))?;
-            encode::build(making, &uri, written.path())?;
+            encode::build(making, &uri, written.path(), hdr.filter(|_| !job.keep_hdr))?;
             Some(written)
         }
     };
@@ -160,22 +178,29 @@ fn make(factory: &str) -> Result<gst::Element, CutError> {
     gst::ElementFactory::make(factory).build().map_err(|_| CutError::Element(factory.into()))
 }
 
-/// How long the pictures of the output are, ns.
+/// How long the pictures of the output are in all, and how long the last one is, ns.
 #[derive(Clone, Default)]
-struct Shown(Arc<AtomicU64>);
+struct Shown(Arc<[AtomicU64; 2]>);
 
 impl Shown {
     fn ns(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.0[0].load(Ordering::Relaxed)
+    }
+
+    fn last(&self) -> gst::ClockTime {
+        gst::ClockTime::from_nseconds(self.0[1].load(Ordering::Relaxed))
     }
 
     /// Follows the pictures that pass a pad; they play from `start` on.
     fn follow(&self, pad: &gst::Pad, start: gst::ClockTime) {
-        let end = self.0.clone();
+        let of_all = self.0.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             let times = info.buffer().and_then(|buffer| Some((buffer.pts()?, buffer.duration().unwrap_or_default())));
-            if let Some(shown) = times.and_then(|(pts, duration)| (pts + duration).checked_sub(start)) {
-                end.fetch_max(shown.nseconds(), Ordering::Relaxed);
+            if let Some((pts, duration)) = times
+                && let Some(shown) = (pts + duration).checked_sub(start).map(gst::ClockTime::nseconds)
+                && of_all[0].fetch_max(shown, Ordering::Relaxed) < shown
+            {
+                of_all[1].store(duration.nseconds(), Ordering::Relaxed);
             }
             gst::PadProbeReturn::Ok
         });

@@ -72,7 +72,9 @@ pub struct UnknownCategory {
 
 /// Nothing is unusual to a network that gives no features.
 #[derive(Debug, Error)]
-#[error("the model gives no features, which importance=unusual needs: export it with features [N, D] as a second output")]
+#[error(
+    "the model gives no features, which importance=unusual needs: export it with features [N, D] as a second output"
+)]
 pub struct NoFeatures;
 
 impl Category {
@@ -375,7 +377,7 @@ impl Engine {
     }
 }
 
-/// One that submits to an engine.
+/// One that submits to an engine. When it goes, its segments that still wait are not scored: the next one need not wait for them.
 pub struct Stream {
     pub engine: Arc<Engine>,
     id: u64,
@@ -384,7 +386,8 @@ pub struct Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.engine.work.lock().queue.close(self.id);
+        let left = self.engine.work.lock().queue.close(self.id);
+        left.into_iter().for_each(|job| (job.reply)(Err(ScoreError::Stopped)));
     }
 }
 
@@ -465,8 +468,7 @@ fn score_batch(
         Err(error) if batch.len() == 1 => vec![Err(error)],
         Err(_) => {
             let each = batch.chunks(1).zip(targets.chunks_mut(1));
-            each.flat_map(|(job, target)| attempt(job, None, target).unwrap_or_else(|error| vec![Err(error)]))
-                .collect()
+            each.flat_map(|(job, target)| attempt(job, None, target).unwrap_or_else(|error| vec![Err(error)])).collect()
         }
     }
 }
@@ -549,7 +551,12 @@ fn score(
 
 /// The importance maps of a batch; `None` where nobody asks for what they tell: the way back through the network costs half as much again
 /// as the way there.
-fn maps(forward: Forward, jobs: &[Job], targets: &[Target], eye: Option<&Eye>) -> Result<Option<Tensor>, tch::TchError> {
+fn maps(
+    forward: Forward,
+    jobs: &[Job],
+    targets: &[Target],
+    eye: Option<&Eye>,
+) -> Result<Option<Tensor>, tch::TchError> {
     let (mut categories, mut directions) = (Vec::new(), Vec::new());
     for target in targets {
         match target {

@@ -48,8 +48,6 @@ pub enum Turn<T> {
 struct Lane<T> {
     stream: u64,
     jobs: VecDeque<Entry<T>>,
-    /// No more are to come.
-    closed: bool,
 }
 
 impl<T> Lane<T> {
@@ -76,7 +74,7 @@ impl<T> Queue<T> {
     /// Adds a job. Of a live stream that has [`LIVE`] waiting, the oldest is given up.
     pub fn push(&mut self, terms: Terms, job: T, now: Instant) {
         let place = self.lanes.iter().position(|lane| lane.stream == terms.stream).unwrap_or_else(|| {
-            self.lanes.push_back(Lane { stream: terms.stream, jobs: VecDeque::new(), closed: false });
+            self.lanes.push_back(Lane { stream: terms.stream, jobs: VecDeque::new() });
             self.lanes.len() - 1
         });
         let jobs = &mut self.lanes[place].jobs;
@@ -86,10 +84,11 @@ impl<T> Queue<T> {
         jobs.push_back(Entry { terms, since: now, job });
     }
 
-    /// Nothing more comes of this stream.
-    pub fn close(&mut self, stream: u64) {
-        self.lanes.iter_mut().filter(|lane| lane.stream == stream).for_each(|lane| lane.closed = true);
-        self.lanes.retain(|lane| !lane.closed || !lane.jobs.is_empty());
+    /// Nothing more comes of this stream, and nobody waits for it: its jobs.
+    pub fn close(&mut self, stream: u64) -> Vec<T> {
+        let place = self.lanes.iter().position(|lane| lane.stream == stream);
+        let lane = place.and_then(|place| self.lanes.remove(place));
+        lane.into_iter().flat_map(|lane| lane.jobs).map(|entry| entry.job).collect()
     }
 
     /// What was given up since the last call.
@@ -133,9 +132,7 @@ impl<T> Queue<T> {
             && let Some(mut lane) = self.lanes.remove(turn)
         {
             batch.extend(lane.jobs.pop_front().map(|entry| entry.job));
-            if !lane.closed || !lane.jobs.is_empty() {
-                self.lanes.push_back(lane);
-            }
+            self.lanes.push_back(lane);
         }
         Turn::Batch(batch)
     }
@@ -189,20 +186,20 @@ mod tests {
     }
 
     #[test]
-    fn whoever_had_no_turn_for_the_longest_is_first_and_what_waits_of_a_closed_stream_is_kept() {
+    fn whoever_had_no_turn_for_the_longest_is_first_and_a_closed_stream_has_none() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.push(file(1, 1), "a1", now);
         queue.push(file(2, 1), "b1", now);
         assert_eq!(batch(&mut queue, now), ["a1"]);
-        queue.push(file(1, 1), "a2", now);
-        queue.close(1);
-        queue.close(2);
+        for job in ["a2", "a3"] {
+            queue.push(file(1, 1), job, now);
+        }
         queue.push(file(3, 1), "c1", now);
-        let order: Vec<_> = (0..3).flat_map(|_| batch(&mut queue, now)).collect();
-        assert_eq!(order, ["b1", "a2", "c1"]);
-        assert_eq!(queue.lanes.len(), 1);
-        queue.close(3);
-        assert!(queue.lanes.is_empty());
+        assert_eq!((queue.close(1), queue.close(4)), (vec!["a2", "a3"], vec![]));
+        let order: Vec<_> = (0..2).flat_map(|_| batch(&mut queue, now)).collect();
+        assert_eq!(order, ["b1", "c1"]);
+        assert_eq!(queue.lanes.len(), 2);
+        assert!(queue.close(2).is_empty() && queue.close(3).is_empty() && queue.lanes.is_empty());
     }
 
     #[test]

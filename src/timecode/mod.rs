@@ -1,6 +1,7 @@
 //! Timecode: frames counted as hours, minutes, seconds and frames, as editors do (SMPTE ST 12-1).
 
 pub mod quicktime;
+pub mod stream;
 
 use std::{fmt, str::FromStr};
 

@@ -61,7 +61,8 @@ impl Lessons {
         if teacher.clip != Geometry::PAPER {
             return Err(TeacherError::Geometry(path.into()));
         }
-        let name = blake3::hash(&std::fs::read(path).map_err(|source| CacheError::Damaged { path: path.into(), source })?);
+        let name =
+            blake3::hash(&std::fs::read(path).map_err(|source| CacheError::Damaged { path: path.into(), source })?);
         let name = format!("{}.features", &name.to_hex()[..12]);
         let (mut width, mut of) = (0, Vec::new());
         for (done, video) in data.videos.iter().enumerate() {

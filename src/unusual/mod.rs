@@ -44,6 +44,11 @@ pub struct Departure {
     pub direction: Vec<f64>,
 }
 
+/// Importance, [0, 1), of what comes once in so many hours: h / (1 + h).
+pub fn importance_of(hours: f64) -> f32 {
+    if hours.is_finite() { (hours / (1.0 + hours)) as f32 } else { 1.0 }
+}
+
 /// What a stream usually shows. It can be kept over a restart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Usual {

@@ -16,10 +16,13 @@ pub type Motion = Vec<f64>;
 pub fn motion(clip: &[u8], frames: usize, width: usize) -> Motion {
     let picture = clip.len() / frames.max(1);
     let height = picture / 3 / width.max(1);
-    let luma: Vec<Vec<f32>> = clip.chunks_exact(picture.max(1)).map(|picture| {
-        let luma = picture.as_chunks::<3>().0.iter();
-        luma.map(|&[r, g, b]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)).collect()
-    }).collect();
+    let luma: Vec<Vec<f32>> = clip
+        .chunks_exact(picture.max(1))
+        .map(|picture| {
+            let luma = picture.as_chunks::<3>().0.iter();
+            luma.map(|&[r, g, b]| 0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)).collect()
+        })
+        .collect();
     let changes: Vec<[f64; CELLS]> = luma.windows(2).map(|pair| change(&pair[0], &pair[1], width, height)).collect();
     let median = |cell: usize| {
         let mut changes: Vec<f64> = changes.iter().map(|change| change[cell]).collect();

@@ -58,8 +58,12 @@ impl Rarity {
         let share = if score <= threshold {
             (self.latest.iter().filter(|&&other| other >= score).count() as f64 + 1.0) / (count as f64 + 1.0)
         } else {
-            let beyond: Vec<f64> =
-                self.latest.iter().filter(|&&other| other > threshold).map(|&other| f64::from(other - threshold) / STEPS).collect();
+            let beyond: Vec<f64> = self
+                .latest
+                .iter()
+                .filter(|&&other| other > threshold)
+                .map(|&other| f64::from(other - threshold) / STEPS)
+                .collect();
             let excess = (beyond.iter().sum::<f64>() + EXCESS * PRIOR) / (beyond.len() as f64 + PRIOR);
             (1.0 - COMMON) * (-f64::from(score - threshold) / STEPS / excess).exp()
         };

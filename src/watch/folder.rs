@@ -75,6 +75,8 @@ pub fn utc(time: SystemTime) -> String {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
+    /// It was not there before.
+    made: bool,
     /// Held by who writes [`LINES`].
     lines: Mutex<Lines>,
     /// Videos that are being written.
@@ -98,8 +100,23 @@ impl Folder {
     /// # Errors
     /// [`FolderError`]
     pub fn open(path: &Path) -> Result<Self, FolderError> {
+        let made = !path.exists();
         std::fs::create_dir_all(path).map_err(|source| FolderError { path: path.into(), source })?;
-        Ok(Self { path: path.into(), lines: Mutex::default(), writing: Mutex::default(), steadiness: Mutex::default() })
+        Ok(Self {
+            path: path.into(),
+            made,
+            lines: Mutex::default(),
+            writing: Mutex::default(),
+            steadiness: Mutex::default(),
+        })
+    }
+
+    /// Takes it away again where it was not there before and nothing came into it.
+    pub fn close(&self) {
+        if self.made {
+            // Refused where there is something in it.
+            let _ = std::fs::remove_dir(&self.path);
+        }
     }
 
     /// Where it is.
@@ -307,6 +324,17 @@ pub(super) mod tests {
         for other in ["holiday.mp4", "1970-01-01T00-00-00.000Z_a.mkv", "1970-01-01T00-00-00.000Z.mp4", "é.mp4"] {
             assert_eq!(start_of(Path::new(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_was_made_for_nothing_goes_again() {
+        let temporary = tempfile::tempdir().unwrap();
+        let [made, used, other] = ["made", "used", "other"].map(|name| temporary.path().join(name));
+        std::fs::create_dir(&other).unwrap();
+        let folders = [&made, &used, &other].map(|path| Folder::open(path).unwrap());
+        folders[1].add(&line("a.mp4")).unwrap();
+        folders.iter().for_each(Folder::close);
+        assert_eq!([made, used, other].map(|path| path.exists()), [false, true, true]);
     }
 
     #[test]

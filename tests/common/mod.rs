@@ -117,3 +117,35 @@ pub fn failure(output: &std::process::Output) -> String {
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
+
+/// Serves a file, or the part of it that is asked for, whatever the request names. The address.
+pub fn serve(path: &Path) -> String {
+    let (server, bytes) = (tiny_http::Server::http("127.0.0.1:0").unwrap(), std::fs::read(path).unwrap());
+    let address = server.server_addr().to_ip().unwrap();
+    std::thread::spawn(move || {
+        for request in server.incoming_requests() {
+            let asked = request.headers().iter().find(|header| header.field.equiv("Range"));
+            let asked =
+                asked.and_then(|header| header.value.as_str().strip_prefix("bytes=")?.split('-').next()?.parse().ok());
+            let from = asked.unwrap_or(0).min(bytes.len());
+            let range = format!("Content-Range: bytes {from}-{}/{}", bytes.len() - 1, bytes.len());
+            let answer = tiny_http::Response::from_data(&bytes[from..]).with_status_code(if asked.is_some() {
+                206
+            } else {
+                200
+            });
+            let answer = answer.with_header(range.parse::<tiny_http::Header>().unwrap());
+            let _ = request.respond(answer.with_header("Accept-Ranges: bytes".parse::<tiny_http::Header>().unwrap()));
+        }
+    });
+    address.to_string()
+}
+
+/// A library of `tests/data` that changes a program into which it is loaded by `LD_PRELOAD`.
+pub fn preload(folder: &Path, name: &str) -> PathBuf {
+    let library = folder.join(name).with_extension("so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name).with_extension("c");
+    let made = std::process::Command::new("cc").args(["-shared", "-fPIC"]).arg(source).arg("-o").arg(&library).status();
+    assert!(made.unwrap().success());
+    library
+}

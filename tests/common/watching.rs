@@ -22,10 +22,16 @@ pub struct Rendered {
 
 /// `frames` pictures at 25 a second with a key frame every second, and AAC that begins `late` ns after them.
 pub fn render(encoder: &str, frames: u32, late: u64) -> Rendered {
+    let source =
+        format!("videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1");
+    render_from(&format!("{source} ! {encoder}"), frames, late)
+}
+
+/// The same with the pictures that this source, described as for `gst-launch-1.0`, has encoded.
+pub fn render_from(source: &str, frames: u32, late: u64) -> Rendered {
     gst::init().unwrap();
     let line = format!(
-        "videotestsrc pattern=ball num-buffers={frames} ! video/x-raw,width=320,height=240,framerate=25/1 ! {encoder} \
-         ! appsink name=video sync=false \
+        "{source} ! appsink name=video sync=false \
          audiotestsrc wave=ticks num-buffers={} samplesperbuffer=1024 ! audio/x-raw,rate=48000,channels=1 ! avenc_aac ! aacparse \
          ! audio/mpeg,stream-format=raw ! appsink name=sound sync=false",
         frames * 48_000 / 25 / 1_024
@@ -106,11 +112,18 @@ pub fn hashes(packets: &[Packet<gst::Sample>]) -> Vec<String> {
 
 /// Decodes a whole file; fails on anything that ffmpeg finds wrong with it. The number of pictures.
 pub fn decode(path: &Path) -> usize {
+    pictures(path).len()
+}
+
+/// Every picture of a file by what it looks like, in the order in which it plays; fails on anything that ffmpeg finds wrong with it.
+pub fn pictures(path: &Path) -> Vec<String> {
     // Every picture, however close it comes to the one before.
     let args = ["-fps_mode", "passthrough", "-f", "framemd5", "-map", "0:v", "-"];
     let out = Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(path).args(args).output().unwrap();
     assert!(out.status.success() && out.stderr.is_empty(), "{}: {out:?}", path.display());
-    String::from_utf8(out.stdout).unwrap().lines().filter(|line| !line.starts_with('#')).count()
+    let lines = String::from_utf8(out.stdout).unwrap();
+    let hash = |line: &str| line.rsplit(',').next().unwrap_or_default().trim().to_owned();
+    lines.lines().filter(|line| !line.starts_with('#')).map(hash).collect()
 }
 
 /// Takes pictures, and hands on their running times.

@@ -105,7 +105,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     match &args.json {
         Some(path) => document::write(path, &Document { accuracy: found, sets: args.sets, models })?,
-        None => print(&found, args),
+        None => crate::tell::print(&text(&found, args))?,
     }
     Ok(())
 }
@@ -113,25 +113,26 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
 fn say(model: &Path, videos: usize, left_out: usize, trained_on: Option<usize>) {
     let model = model.display();
     if left_out > 0 {
-        eprintln!("{model} was trained on {left_out} of {} videos: left out, {videos} remain", left_out + videos);
+        say!("{model} was trained on {left_out} of {} videos: left out, {videos} remain", left_out + videos);
     }
     match trained_on {
         None => {
-            eprintln!("{model} does not tell which videos it was trained on: if these are, this measures its memory")
+            say!("{model} does not tell which videos it was trained on: if these are, this measures its memory")
         }
         Some(0) => {}
-        Some(seen) => eprintln!("{model} was trained on {seen} of these {videos} videos, which measures its memory"),
+        Some(seen) => say!("{model} was trained on {seen} of these {videos} videos, which measures its memory"),
     }
 }
 
-fn print(found: &Accuracy, args: &Args) {
+fn text(found: &Accuracy, args: &Args) -> String {
     let (videos, models, sets) = (found.videos, args.model.len(), args.sets);
     let Spread { mean, std } = found.video_accuracy;
-    println!("{mean:>6.3} +- {std:.3}  of {videos} videos, {models} models, {sets} sets of segments");
-    println!("{:>6.3}           of {} segments", found.clip_accuracy, found.clips);
+    let mut text = format!("{mean:>6.3} +- {std:.3}  of {videos} videos, {models} models, {sets} sets of segments\n");
+    text += &format!("{:>6.3}           of {} segments\n", found.clip_accuracy, found.clips);
     for (category, of) in &found.per_category {
         if let Some(share) = of.video_accuracy {
-            println!("{share:>6.3}           of {} videos of {category}", of.videos);
+            text += &format!("{share:>6.3}           of {} videos of {category}\n", of.videos);
         }
     }
+    text
 }

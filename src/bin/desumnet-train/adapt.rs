@@ -108,7 +108,7 @@ fn check_categories(data: &Dataset) -> Result<(), Box<dyn Error>> {
         .into());
     }
     if !unlearnt.is_empty() {
-        eprintln!(
+        say!(
             "desumnet-train: warning: no video is left of {}, so that they are unlearnt: {remedy}",
             unlearnt.join(", ")
         );
@@ -138,7 +138,7 @@ fn judge(args: &Args, web: &mut Dataset) -> Result<Vec<Judged>, Box<dyn Error>> 
         *all += 1;
     }
     for (category, (kept, all)) in &of_category {
-        eprintln!("{category}: kept {kept} of {all} segments");
+        say!("{category}: kept {kept} of {all} segments");
     }
     if web.videos.is_empty() {
         return Err(format!(

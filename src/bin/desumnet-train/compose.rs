@@ -37,7 +37,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     })?;
     reading.finish_and_clear();
     for broken in &clips.broken {
-        eprintln!("left out: {broken}");
+        say!("left out: {broken}");
     }
     let videos = clips.plan(&args.settings)?;
     let composing = bar("composing {wide_bar} {pos}/{len} frames  {per_sec}  {eta} left")?;
@@ -50,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         // Frames are whole: a share can't be met better than to one of them.
         let short = args.settings.relevant - composite.relevant_share() > 1.0 / f64::from(composite.frames);
         if short {
-            eprintln!(
+            say!(
                 "{}: {:.0} % is of the category instead of {:.0} %; its clips last no longer",
                 composite.video,
                 100.0 * composite.relevant_share(),
@@ -59,6 +59,6 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         }
     }
     let seconds = videos.iter().map(|video| video.composite.duration_ns).sum::<u64>() as f64 / 1e9;
-    eprintln!("{} videos, {:.1} min, written to {}", videos.len(), seconds / 60.0, args.output.display());
+    say!("{} videos, {:.1} min, written to {}", videos.len(), seconds / 60.0, args.output.display());
     Ok(())
 }

@@ -115,7 +115,7 @@ impl Source {
     ) -> Result<Adapting, Box<dyn Error>> {
         let Split { training: listing, validation: apart } = source::read(web)?;
         if let Some(apart) = apart {
-            eprintln!("{} web videos are marked val or test: left out", apart.items.len());
+            say!("{} web videos are marked val or test: left out", apart.items.len());
         }
         if listing.items.is_empty() {
             return Err(SourceError::NoTraining { path: web.into() }.into());
@@ -191,7 +191,7 @@ pub fn warn_of_seen(model: &Model, validation: Option<&Dataset>) {
     let (Some(seen), Some(set)) = (Seen::told(&model.header.provenance), validation) else { return };
     let count = set.videos.iter().filter(|video| seen.has(&video.marks)).count();
     if count > 0 {
-        eprintln!(
+        say!(
             "desumnet-train: warning: --model was trained on {count} of the {} videos for validation, which flatters it; \
              give others by --validation, or the --split that it was trained with",
             set.videos.len()
@@ -213,10 +213,10 @@ pub fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<d
     })?;
     bar.finish_and_clear();
     for broken in &set.broken {
-        eprintln!("left out: {broken}");
+        say!("left out: {broken}");
     }
     if !set.broken.is_empty() {
-        eprintln!("{} of the {what} left out, {} remain", set.broken.len(), set.videos.len());
+        say!("{} of the {what} left out, {} remain", set.broken.len(), set.videos.len());
     }
     Ok(set)
 }
@@ -226,7 +226,7 @@ pub fn progress_bar(what: &str, things: &str) -> Result<ProgressBar, Box<dyn Err
     let template = format!("{what} {{wide_bar}} {{pos}}/{{len}} {things}  {{eta}} left");
     let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(&template)?);
     if bar.is_hidden() {
-        eprintln!("{what}");
+        say!("{what}");
     }
     Ok(bar)
 }

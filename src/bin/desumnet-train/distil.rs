@@ -7,12 +7,7 @@ use std::{
 
 use gstdesumnet::{
     network::{Network, Precision, WIDTHS},
-    training::{
-        data::source::unlabelled,
-        network::Fc6,
-        teacher::Lessons,
-        trainer::Start,
-    },
+    training::{data::source::unlabelled, network::Fc6, teacher::Lessons, trainer::Start},
 };
 
 use crate::{data, train};

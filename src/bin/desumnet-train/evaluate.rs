@@ -202,7 +202,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let results = results(&dataset, &rows, &options, warnings)?;
     match &args.json {
-        None => print_table(&results),
+        None => print_table(&results)?,
         Some(path) => document::write(path, &results)?,
     }
     Ok(())
@@ -231,13 +231,13 @@ fn each(
 }
 
 /// The rows as people read them; what was left out goes to standard error.
-fn print_table(results: &Results) {
+fn print_table(results: &Results) -> Result<(), Box<dyn Error>> {
     for warning in &results.warnings {
-        eprintln!("desumnet-train: {warning}");
+        say!("desumnet-train: {warning}");
     }
-    println!("{}, {} videos\n", results.dataset, results.videos);
-    println!("| | AP@5 | AP@15 | of the mean human | F-score | Kendall's tau | Spearman's rho | videos |");
-    println!("|---|---|---|---|---|---|---|---|");
+    let mut table = format!("{}, {} videos\n\n", results.dataset, results.videos);
+    table += "| | AP@5 | AP@15 | of the mean human | F-score | Kendall's tau | Spearman's rho | videos |\n";
+    table += "|---|---|---|---|---|---|---|---|\n";
     let Results { humans, random, methods, .. } = results;
     let people = [("worst human", &humans.worst), ("mean human", &humans.mean), ("best human", &humans.best)];
     let rows = people.into_iter().chain([("random", random)]);
@@ -246,6 +246,7 @@ fn print_table(results: &Results) {
         let figure = |value: &Option<f64>| value.map_or("-".into(), |value| format!("{value:.3}"));
         let relative = format!("{} / {}", figure(ap5_relative), figure(ap15_relative));
         let cells = [figure(ap5), figure(ap15), relative, figure(f_score), figure(tau), figure(rho)];
-        println!("| {name} | {} | {videos} |", cells.join(" | "));
+        table += &format!("| {name} | {} | {videos} |\n", cells.join(" | "));
     }
+    crate::tell::print(&table)
 }

@@ -48,19 +48,19 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let input = Input { categories, mean: args.mean, std: args.std, bgr: args.bgr };
     let imported = import(&args.file, &WIDTHS, input)?;
     for (theirs, ours) in &imported.taken {
-        eprintln!("taken     {theirs} as {ours}");
+        say!("taken     {theirs} as {ours}");
     }
     for (theirs, reason) in &imported.left_out {
-        eprintln!("left out  {theirs}: {reason}");
+        say!("left out  {theirs}: {reason}");
     }
     imported.model.save(&args.output, Kind::Float)?;
     if !imported.random.is_empty() {
-        eprintln!(
+        say!(
             "warning: {} have random weights: the model can't score before `desumnet-train finetune` has trained it",
             imported.random.join(", ")
         );
     }
-    eprintln!("model written to {}", args.output.display());
+    say!("model written to {}", args.output.display());
     Ok(())
 }
 

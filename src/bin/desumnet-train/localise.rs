@@ -59,37 +59,28 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     })?;
     bar.finish_and_clear();
     match &args.json {
-        None => print_table(&result),
+        None => crate::tell::print(&table(&result))?,
         Some(path) => document::write(path, &result)?,
     }
     Ok(())
 }
 
 /// Average precision by video and method.
-fn print_table(result: &Localisation) {
+fn table(result: &Localisation) -> String {
     let width = result.per_video.iter().map(|video| video.video.len()).max().unwrap_or(0).max(5);
-    print!("{:width$} {:>8} {:>8}", "video", "segments", "relevant");
-    for method in Method::ALL {
-        print!(" {:>11}", format!("{method:?}").to_lowercase());
-    }
-    println!();
+    let row = |name: &str, segments: String, relevant: String, cells: Vec<String>| {
+        let cells: String = cells.iter().map(|cell| format!(" {cell:>11}")).collect();
+        format!("{name:width$} {segments:>8} {relevant:>8}{cells}\n")
+    };
+    let figure = |value: f64| format!("{value:.3}");
+    let methods = Method::ALL.iter().map(|method| format!("{method:?}").to_lowercase()).collect();
+    let mut table = row("video", "segments".into(), "relevant".into(), methods);
     for video in &result.per_video {
-        print!("{:width$} {:>8} {:>8.3}", video.video, video.segments, video.relevant_share);
-        for method in Method::ALL {
-            match &video.ap {
-                Some(ap) => print!(" {:>11.3}", ap[&method]),
-                None => print!(" {:>11}", "-"),
-            }
-        }
-        println!();
+        let of = |method| video.ap.as_ref().map_or("-".into(), |ap| figure(ap[method]));
+        let cells = Method::ALL.iter().map(of).collect();
+        table += &row(&video.video, video.segments.to_string(), figure(video.relevant_share), cells);
     }
-    print!("{:width$} {:>8} {:>8.3}", "mean", result.segments, result.relevant_share);
-    for spread in result.ap.values() {
-        print!(" {:>11.3}", spread.mean);
-    }
-    print!("\n{:width$} {:>8} {:>8}", "std", "", "");
-    for spread in result.ap.values() {
-        print!(" {:>11.3}", spread.std);
-    }
-    println!();
+    let means = result.ap.values().map(|spread| figure(spread.mean)).collect();
+    table += &row("mean", result.segments.to_string(), figure(result.relevant_share), means);
+    table + &row("std", String::new(), String::new(), result.ap.values().map(|spread| figure(spread.std)).collect())
 }

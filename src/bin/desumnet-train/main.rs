@@ -1,5 +1,10 @@
 //! Offline training and measuring of DeSumNet models: one file a verb.
 
+/// Says a line on standard error, written as for `format!`. That nobody listens any more ends no training.
+macro_rules! say {
+    ($($line:tt)*) => { crate::tell::say(format_args!($($line)*)) };
+}
+
 mod accuracy;
 mod adapt;
 mod compose;
@@ -13,6 +18,8 @@ mod localise;
 mod pretrain;
 #[cfg(feature = "evaluation")]
 mod rate;
+#[path = "../desumnet/tell.rs"]
+mod tell;
 mod train;
 
 use std::{error::Error, path::PathBuf, process::ExitCode};
@@ -99,7 +106,7 @@ fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("desumnet-train: {}", gstdesumnet::secrets::hide(&error.to_string()));
+            say!("desumnet-train: {error}");
             ExitCode::FAILURE
         }
     }

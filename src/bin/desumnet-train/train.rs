@@ -122,7 +122,7 @@ impl Flags {
             .into()),
             (false, _) if !self.output.exists() => Ok(true),
             (false, true) if self.finished() => {
-                eprintln!("{output} is finished already");
+                say!("{output} is finished already");
                 Ok(false)
             }
             (false, true) => Ok(true),
@@ -162,10 +162,10 @@ pub fn train(
     let resumes = args.resume && checkpoint.exists();
     if resumes {
         trainer.resume(&checkpoint)?;
-        eprintln!("going on after {} epochs, at step {}", trainer.epochs_done(), trainer.steps());
+        say!("going on after {} epochs, at step {}", trainer.epochs_done(), trainer.steps());
     }
     let mut log = RunLog::open(&folder, trainer.epochs_done(), trainer.steps())?;
-    eprintln!(
+    say!(
         "{} videos in {} categories, {} weights, on {device:?} in {kind:?}; {} videos for validation",
         data.videos.len(),
         data.categories.len(),
@@ -229,7 +229,7 @@ pub fn train(
             clips_per_second: rate,
             seconds,
         }));
-        eprintln!("{line}");
+        say!("{line}");
         if trainer.finished() {
             // The checkpoint of the epoch before stays if this fails: --resume then runs the last epoch again.
             model.save(&args.output, WRITTEN)?;
@@ -239,17 +239,13 @@ pub fn train(
             warn(model.save(&args.output, WRITTEN));
         }
     }
-    eprintln!(
-        "model written to {}, the run's curves to {}",
-        args.output.display(),
-        folder.join("curves.svg").display()
-    );
+    say!("model written to {}, the run's curves to {}", args.output.display(), folder.join("curves.svg").display());
     Ok(())
 }
 
 /// What a run can do without is said and not its end: a full disk may have room again at the next epoch. Whether all is well.
 fn warn<T, E: std::fmt::Display>(result: Result<T, E>) -> bool {
-    result.inspect_err(|error| eprintln!("desumnet-train: warning: {error}")).is_ok()
+    result.inspect_err(|error| say!("desumnet-train: warning: {error}")).is_ok()
 }
 
 /// Keeps other runs out of a run's folder, and removes what a killed one was writing.
@@ -296,7 +292,7 @@ impl Meter {
         if self.bar.is_hidden() && self.said.get().elapsed() > Duration::from_secs(60) {
             self.said.set(Instant::now());
             let left = (step.of - step.clips) as f64 / rate;
-            eprintln!("{}: {}/{} clips  {message}  {left:.0} s left", self.bar.prefix(), step.clips, step.of);
+            say!("{}: {}/{} clips  {message}  {left:.0} s left", self.bar.prefix(), step.clips, step.of);
         }
         self.bar.set_message(message);
         rate

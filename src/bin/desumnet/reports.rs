@@ -162,6 +162,7 @@ impl Reports<'_> {
 /// What a path in a URL is written as it is with.
 const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~');
 
+/// Byte for byte: a browser opens a name that is not UTF-8 by its bytes, and no other spelling of it.
 fn encoded(path: &Path) -> String {
     percent_encode(path.as_os_str().as_encoded_bytes(), PATH).to_string()
 }

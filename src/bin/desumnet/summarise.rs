@@ -23,11 +23,23 @@ use crate::{
 /// still has one that it finds the likeliest.
 const LIKELY: f32 = 0.5;
 
+/// What becomes of pictures that are brighter and more colourful than usual screens show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Hdr {
+    /// They become what every screen shows
+    Sdr,
+    /// They stay, in HEVC of 10 bits (Main 10), which not every player shows
+    Keep,
+}
+
 #[derive(clap::Args)]
 pub struct Output {
     /// File to write: mp4, m4v, mov, mkv or webm. Of several videos, a folder, where each gets an mp4 file
     #[arg(short, long, value_name = "FILE|DIR")]
     output: PathBuf,
+    /// What becomes of HDR pictures
+    #[arg(long, value_enum, default_value_t = Hdr::Sdr)]
+    hdr: Hdr,
     /// Follow this plan instead of scoring: one that --save-plan wrote, perhaps changed by hand
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
@@ -97,7 +109,8 @@ impl Output {
             bar.set_prefix("cutting");
             bar.set_length(made.plan.played_ns() / MS);
             let (output, plan) = (made.output.as_path(), &made.plan);
-            let job = Job { video: &video.name, plan, output, sound: how.sound, copy: made.grid.as_ref() };
+            let keep_hdr = self.hdr == Hdr::Keep;
+            let job = Job { video: &video.name, plan, output, sound: how.sound, keep_hdr, copy: made.grid.as_ref() };
             let lacks = cut(&job, |position| bar.set_position(position / MS))?;
             bar.finish_and_clear();
             for lack in lacks {

@@ -13,12 +13,11 @@ use std::{
 
 use gst::prelude::*;
 use gstdesumnet::{
-    pending::importance_of,
-    secrets,
     summary::{
         online::{self, Online},
         threshold::{self, Threshold},
     },
+    unusual::importance_of,
     watch::{
         camera::{Camera, Counted, Decide},
         cameras::{Cameras, named},
@@ -129,46 +128,12 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if args.max < args.min {
         return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
     }
-    let cameras_listed = listed(&args.cameras, "give a file with a camera a line")?;
-    let events = listed(&args.events, "give a file with a place for events a line")?;
-    let events = events.iter().map(|event| event.parse()).collect::<Result<Vec<Target>, _>>()?;
-    let trust = args.events_ca.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
-    let (say, said) = messages();
     let folder = Arc::new(Folder::open(&args.clips)?);
-    let open = |target: Target| Outlet::open(target, &trust, say.clone());
-    let outlets = Arc::new(events.into_iter().map(open).collect::<Result<Vec<_>, _>>()?);
-    let (mut cameras, mut taken) = (Vec::new(), BTreeSet::new());
-    let mut metrics = Metrics { cameras: Vec::new(), lost: outlets.iter().map(Outlet::lost).collect() };
-    for camera in cameras_listed {
-        let (name, uri) = named(&camera, &mut taken);
-        let counts = Arc::new(Counts::default());
-        metrics.cameras.push((name.clone(), counts.clone()));
-        let desk = Desk {
-            camera: name,
-            limits: Limits { time: (LOOK_AHEAD + args.pre_roll + SCORED_LATE).as_nanos() as u64, bytes: WAITING },
-            longest: args.max.as_nanos() as u64,
-            folder: folder.clone(),
-            keep: args.keep,
-            outlets: outlets.clone(),
-            counts,
-            say: say.clone(),
-        };
-        let usual = args.clips.join(format!(".usual-{}.json", desk.camera));
-        cameras.push(Camera::new(&uri, &args.scorer(&usual)?, args.decider(), args.counts(), desk)?);
+    let watched = args.watch(&folder);
+    if watched.is_err() {
+        folder.close();
     }
-    let _endpoint = args.metrics.map(|address| Endpoint::open(address, metrics)).transpose()?;
-    let (all, mut watched) = (cameras.len(), Cameras::default());
-    cameras.into_iter().for_each(|camera| watched.watch(camera, say.clone()));
-    watched_now().extend(watched.stop_handles());
-    give_back_memory();
-    let failed = watched.wait();
-    // They tell what they lose.
-    drop(outlets);
-    said();
-    match failed {
-        0 => Ok(()),
-        failed => Err(format!("{failed} of {all} cameras could not be watched").into()),
-    }
+    watched
 }
 
 /// A function that says messages on the standard error output, and one that waits until all are written. They have a thread of their own: the output may
@@ -182,7 +147,7 @@ fn messages() -> (Say, impl FnOnce()) {
     std::thread::spawn(move || {
         for message in messages {
             match message {
-                Message::Text(text) => eprintln!("{}", secrets::hide(&text)),
+                Message::Text(text) => crate::tell::say(text),
                 // Nobody waits any more only when it took too long.
                 Message::Last(written) => drop(written.send(())),
             }
@@ -246,6 +211,48 @@ impl Args {
     /// What of a segment counts.
     fn counts(&self) -> Counted {
         if let Some(Level::OnceIn(_)) = self.level() { Counted::Importance } else { Counted::Score }
+    }
+
+    fn watch(&self, folder: &Arc<Folder>) -> Result<(), Box<dyn Error>> {
+        let cameras_listed = listed(&self.cameras, "give a file with a camera a line")?;
+        let events = listed(&self.events, "give a file with a place for events a line")?;
+        let events = events.iter().map(|event| event.parse()).collect::<Result<Vec<Target>, _>>()?;
+        let trust = self.events_ca.as_deref().map(Trust::read).transpose()?.unwrap_or_default();
+        let (say, said) = messages();
+        let open = |target: Target| Outlet::open(target, &trust, say.clone());
+        let outlets = Arc::new(events.into_iter().map(open).collect::<Result<Vec<_>, _>>()?);
+        let (mut cameras, mut taken) = (Vec::new(), BTreeSet::new());
+        let mut metrics = Metrics { cameras: Vec::new(), lost: outlets.iter().map(Outlet::lost).collect() };
+        for camera in cameras_listed {
+            let (name, uri) = named(&camera, &mut taken);
+            let counts = Arc::new(Counts::default());
+            metrics.cameras.push((name.clone(), counts.clone()));
+            let desk = Desk {
+                camera: name,
+                limits: Limits { time: (LOOK_AHEAD + self.pre_roll + SCORED_LATE).as_nanos() as u64, bytes: WAITING },
+                longest: self.max.as_nanos() as u64,
+                folder: folder.clone(),
+                keep: self.keep,
+                outlets: outlets.clone(),
+                counts,
+                say: say.clone(),
+            };
+            let usual = self.clips.join(format!(".usual-{}.json", desk.camera));
+            cameras.push(Camera::new(&uri, &self.scorer(&usual)?, self.decider(), self.counts(), desk)?);
+        }
+        let _endpoint = self.metrics.map(|address| Endpoint::open(address, metrics)).transpose()?;
+        let (all, mut watched) = (cameras.len(), Cameras::default());
+        cameras.into_iter().for_each(|camera| watched.watch(camera, say.clone()));
+        watched_now().extend(watched.stop_handles());
+        give_back_memory();
+        let failed = watched.wait();
+        // They tell what they lose.
+        drop(outlets);
+        said();
+        match failed {
+            0 => Ok(()),
+            failed => Err(format!("{failed} of {all} cameras could not be watched").into()),
+        }
     }
 
     /// What scores a camera's pictures.

@@ -217,9 +217,7 @@ impl Settings {
             "processing-deadline" => (self.processing_deadline.as_nanos() as u64).to_value(),
             "post-messages" => self.post_messages.to_value(),
             "map" => self.map.to_value(),
-            "usual-location" => {
-                self.usual_location.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value()
-            }
+            "usual-location" => self.usual_location.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "batch-size" => (self.batching.size as u32).to_value(),
             "batch-timeout" => (self.batching.timeout.as_nanos() as u64).to_value(),
             _ => unreachable!("no property {name}"),

@@ -225,6 +225,8 @@ impl Shared {
                 state.stats.worst = state.stats.worst.max(score.inference);
             }
             Err(ScoreError::Shed) => state.stats.shed += 1,
+            // The element stops.
+            Err(ScoreError::Stopped) => {}
             Err(error) => {
                 if !std::mem::replace(&mut state.failing, true) {
                     state.failure = Some(error.clone());

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     broken_link,
+    closing::{Closing, Picture},
     room::Stream,
     sound::{self, Sound, SoundError},
 };
@@ -66,6 +67,11 @@ pub struct Lane {
     key_frame: u64,
     leading: bool,
     skipping: bool,
+    /// Of encoded video: when the last picture plays that was kept, and where its piece begins; and what goes along at the end of that.
+    last_kept: Option<(u64, u64)>,
+    closing: Option<Closing>,
+    /// When the last picture of encoded video that went out is decoded.
+    decoded: Option<gst::ClockTime>,
     /// A packet of encoded video was lost: up to the next key frame nothing comes in.
     broken: bool,
     /// Running time up to which it has come in, ns.
@@ -107,6 +113,9 @@ impl Lane {
             key_frame: 0,
             leading: false,
             skipping: false,
+            last_kept: None,
+            closing: None,
+            decoded: None,
             broken: false,
             arrived: 0,
             settled: 0,
@@ -135,6 +144,7 @@ impl Lane {
         (self.segment, self.sent_segment, self.bytes) = (gst::FormattedSegment::new(), None, 0);
         (self.arrived, self.settled, self.joins, self.over) = (0, 0, None, false);
         (self.key_frame, self.leading, self.skipping, self.broken) = (0, false, false, false);
+        (self.last_kept, self.closing, self.decoded) = (None, None, None);
         self.flushing = false;
         self.flow = Ok(gst::FlowSuccess::Ok);
         if let Some(sound) = &mut self.sound {
@@ -297,7 +307,9 @@ impl Lane {
                     if self.sound.is_some() {
                         self.next_sound(timeline, manner.in_place)
                     } else {
-                        self.settled = self.settled.max(time);
+                        // Of encoded video, some that plays before it may come after it.
+                        let before = if self.encoded { ORIGIN.nseconds() } else { 0 };
+                        self.settled = self.settled.max(time.saturating_sub(before));
                         self.next_other(timeline, manner.in_place)
                     }
                 }
@@ -430,10 +442,33 @@ impl Lane {
             }
         }
         if leads {
-            return piece.filter(|_| self.leading && !self.skipping);
+            return piece.filter(|_| self.leading);
         }
         self.skipping |= piece.is_none();
         piece.filter(|_| !self.skipping)
+    }
+
+    /// Pictures that go along with a piece that ends before the one in front; `None`: that is not known yet.
+    fn close(&self, timeline: &Timeline) -> Option<Option<Closing>> {
+        let Some((last, _)) = self.last_kept.filter(|_| !self.skipping) else { return Some(None) };
+        let Fate::Kept(piece) = timeline.fate(last) else { return Some(None) };
+        let mut pictures: Vec<Picture> = Vec::new();
+        for item in &self.queue {
+            match item {
+                // Nothing that comes after it plays before the pictures so far.
+                Item::Buffer(_, time) if pictures.first().is_some_and(|first| *time > first.time) => {
+                    return Some(Closing::new(piece, last, &pictures));
+                }
+                Item::Buffer(_, time) => {
+                    pictures.push(Picture { time: *time, wanted: (piece.from..piece.until).contains(time) });
+                }
+                Item::Event(event) if matches!(event.type_(), gst::EventType::Eos | gst::EventType::Segment) => {
+                    return Some(Closing::new(piece, last, &pictures));
+                }
+                _ => {}
+            }
+        }
+        None
     }
 
     /// A step with what is in front and is no raw sound: kept or dropped by where it starts.
@@ -449,9 +484,28 @@ impl Lane {
         let origin = self.origin();
         let output =
             |piece: Piece, time: u64| origin + gst::ClockTime::from_nseconds(piece.output(time).round() as u64);
-        let (mut piece, mut item) = (piece, self.pop()?);
+        let is_picture = self.encoded && matches!(self.queue.front(), Some(Item::Buffer(..)));
+        if is_picture && piece.is_none() && self.closing.is_none() {
+            match self.close(timeline) {
+                Some(closing) => self.closing = closing,
+                None => return Some(Next::Wait),
+            }
+        }
+        let closing = self.closing.as_ref().filter(|_| is_picture && piece.is_none());
+        let placed = closing.and_then(|closing| Some((closing.place(time)?, closing.piece)));
+        let (mut piece, mut item) = (piece.or(placed.map(|(_, piece)| piece)), self.pop()?);
         if let (Item::Buffer(buffer, _), true) = (&mut item, self.encoded) {
             piece = self.decodable(buffer, time, piece);
+            if placed.is_none()
+                && let Some(Piece { from, .. }) = piece
+            {
+                let before = self.last_kept.filter(|(_, piece)| *piece == from);
+                self.closing.take_if(|_| before.is_none());
+                self.last_kept = Some((before.map_or(time, |(last, _)| last.max(time)), from));
+            }
+        }
+        if self.skipping {
+            self.closing = None;
         }
         match (item, piece) {
             (Item::Buffer(buffer, _), Some(_)) if in_place => Some(Next::Buffer(buffer)),
@@ -461,9 +515,15 @@ impl Lane {
                 // Pictures may be decoded in another order than they play in.
                 let lead = fields.pts().zip(fields.dts()).map(|(pts, dts)| pts.saturating_sub(dts));
                 if fields.pts().is_some() {
-                    fields.set_pts(output(piece, time));
+                    fields.set_pts(output(piece, placed.map_or(time, |((at, _), _)| at)));
                 }
-                fields.set_dts(lead.filter(|_| encoded).map(|lead| output(piece, time).saturating_sub(lead)));
+                if let Some(((_, duration), _)) = placed {
+                    fields.set_duration(gst::ClockTime::from_nseconds(duration));
+                }
+                let dts = lead.filter(|_| encoded).map(|lead| output(piece, time).saturating_sub(lead));
+                let dts = dts.map(|dts| after(self.decoded, dts, fields.pts().unwrap_or(dts)));
+                fields.set_dts(dts);
+                self.decoded = dts;
                 let duration = fields.duration().map(|duration| duration.nseconds() as f64 / piece.speed);
                 fields.set_duration(duration.map(|duration| gst::ClockTime::from_nseconds(duration.round() as u64)));
                 Some(Next::Buffer(buffer))
@@ -492,6 +552,13 @@ impl Lane {
 fn is_encoded_video(caps: &gst::StructureRef) -> bool {
     let kind = caps.name();
     (kind.starts_with("video/") || kind.starts_with("image/")) && kind != "video/x-raw"
+}
+
+/// A time of decoding that is after the one before, of a picture that plays at `pts`: behind a cut the first pictures have less time than
+/// before it.
+fn after(before: Option<gst::ClockTime>, dts: gst::ClockTime, pts: gst::ClockTime) -> gst::ClockTime {
+    let before = before.filter(|before| *before >= dts && *before < pts);
+    before.map_or(dts, |before| before + (pts - before) / 8)
 }
 
 fn gap(start: gst::ClockTime, duration: gst::ClockTime) -> Next {

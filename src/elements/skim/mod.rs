@@ -20,6 +20,7 @@
 
 mod broken_link;
 mod clip;
+mod closing;
 mod imp;
 mod lane;
 mod room;

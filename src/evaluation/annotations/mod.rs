@@ -169,13 +169,24 @@ pub fn read(kind: Kind, path: &Path, shots: Option<&Path>) -> Result<Dataset, An
     };
     let mut names = HashSet::new();
     for video in &videos {
-        let wrong = |reason: String| AnnotationError::video(path, &video.name, reason);
+        let wrong = |reason: String| AnnotationError::video(&file_of(kind, path, video), &video.name, reason);
         video.check().map_err(wrong)?;
         if !names.insert(&video.name) {
             return Err(wrong("another has the same name; leave one of them out".into()));
         }
     }
     Ok(Dataset { kind, videos, warnings })
+}
+
+/// The file of a data set that a video's marks are in.
+fn file_of(kind: Kind, path: &Path, video: &Video) -> PathBuf {
+    let Video { name, topic, .. } = video;
+    match kind {
+        Kind::Tvsum => tvsum::file(path).unwrap_or_else(|_| path.into()),
+        Kind::Summe => path.join(format!("{name}.mat")),
+        Kind::Cosum => path.join("shots").join(topic.as_deref().unwrap_or_default()).join(format!("{name}_shots.txt")),
+        Kind::Composites => path.join(format!("{name}.json")),
+    }
 }
 
 /// Whether a video can have so many frames: before room is made for their marks.

@@ -29,7 +29,8 @@ pub fn read(path: &Path, shots: Option<&Path>) -> Result<Vec<Video>, AnnotationE
     Ok(videos)
 }
 
-fn file(path: &Path) -> Result<PathBuf, AnnotationError> {
+/// Of the annotations.
+pub fn file(path: &Path) -> Result<PathBuf, AnnotationError> {
     if !path.is_dir() {
         return Ok(path.into());
     }
