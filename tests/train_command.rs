@@ -185,6 +185,38 @@ fn pretrained_fine_tuned_adapted_and_measured() {
 }
 
 #[test]
+fn a_trunk_learns_from_another_network_without_categories() {
+    let place = Place::new();
+    let teaching = place.run(&format!("{SHORT} --output teacher.safetensors --small 32x8:1"));
+    assert!(teaching.ok, "{}", teaching.err);
+    let category = fs::read_dir(place.path("videos")).unwrap().next().unwrap().unwrap().path();
+    let apart = fs::read_dir(category).unwrap().next().unwrap().unwrap().path();
+    let distil = format!(
+        "distil --teacher teacher.safetensors --data videos --without {} --fc6 shared --epochs 0 --small 32x8:2 --batch 2 \
+         --clips-per-video 1 --optimizer adamw --learning-rate 0.001 --output trunk.safetensors",
+        apart.display()
+    );
+    let said = place.run(&distil);
+    assert!(said.ok && said.err.contains("left out, as --without has their recordings: 1"), "{}", said.err);
+    assert!(said.err.contains("5 videos in 1 categories"), "{}", said.err);
+    // The head is gone: what is left knows no category.
+    let trunk = Model::load(&place.path("trunk.safetensors")).unwrap();
+    assert_eq!(trunk.header.categories, ["anything"]);
+    assert!(trunk.layers[7].weight.size() == [1, 2048] && trunk.layers[7].weight.abs().max().double_value(&[]) == 0.0);
+    assert_eq!(trunk.header.provenance["teacher"], "teacher.safetensors");
+    // What the teacher gave is kept beside the frames: an array of floats a video.
+    let kept = fs::read_dir(place.path("home/desumnet")).unwrap().map(|entry| entry.unwrap().path());
+    let kept: Vec<PathBuf> = kept.filter(|path| path.extension().is_some_and(|e| e == "features")).collect();
+    assert_eq!(kept.len(), 5);
+    assert!(kept.iter().all(|path| path.metadata().unwrap().len() % (4 * 2048) == 0));
+    let tuned = place.run(
+        "finetune --model trunk.safetensors --data videos --epochs 0 --small 32x8:1 --batch 2 --clips-per-video 1 --output tuned.safetensors",
+    );
+    assert!(tuned.ok, "{}", tuned.err);
+    assert_eq!(Model::load(&place.path("tuned.safetensors")).unwrap().header.categories.len(), 2);
+}
+
+#[test]
 fn a_killed_run_goes_on_to_the_same_weights() {
     let place = Place::new();
     let line = |output: &str| {

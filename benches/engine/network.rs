@@ -9,6 +9,7 @@ use std::{
 use gstdesumnet::{
     clip::{FRAMES, Geometry, Scaler},
     engine::{Batching, Category, Engine, Request, Stream},
+    importance::Form,
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
 };
 use tch::{Kind, Tensor};
@@ -54,8 +55,11 @@ pub fn autograd(network: &Network, clips: &[Vec<u8>]) {
 }
 
 pub fn engine(stream: &Stream, clips: &[Vec<u8>]) {
+    ask(stream, clips, &Request { category: Category::Fixed(0), ..Request::default() });
+}
+
+fn ask(stream: &Stream, clips: &[Vec<u8>], request: &Request) {
     let (sender, answers) = std::sync::mpsc::channel();
-    let request = Request { category: Category::Fixed(0), ..Request::default() };
     for clip in clips {
         let sender = sender.clone();
         stream.submit(clip.clone(), request.clone(), None, Box::new(move |answer| sender.send(answer).expect("heard")));
@@ -133,6 +137,7 @@ pub fn measure() -> Report {
     let (one, four) = (clips(1), clips(4));
     let [f32_one, bf16_one] = [Precision::F32, Precision::Bf16].map(|precision| stream(Device::Cpu, precision, 1));
     let f32_four = stream(Device::Cpu, Precision::F32, 4);
+    let unusual = Request { form: Form::Unusual, seconds: 0.64, ..Request::default() };
     let [bf16_product, f32_product] = [Kind::BFloat16, Kind::Float].map(|kind| product(kind, cpu, SIDE));
     let ways: Vec<Way> = vec![
         ("matmul_bf16", Box::new(bf16_product)),
@@ -142,6 +147,7 @@ pub fn measure() -> Report {
         ("engine_f32_ms", Box::new(|| engine(&f32_one, &one))),
         ("engine_bf16_ms", Box::new(|| engine(&bf16_one, &one))),
         ("engine_f32_4_clips_ms", Box::new(|| engine(&f32_four, &four))),
+        ("engine_unusual_ms", Box::new(|| ask(&f32_one, &one, &unusual))),
     ];
     let mut report = Report::new();
     for (name, ms) in medians(ways) {
@@ -182,6 +188,7 @@ pub fn table(report: &Report) -> String {
         row("DeSumNet's engine, one clip", engine),
         row("the same at precision=bf16, which a CPU computes in f32", number(report, "engine_bf16_ms")),
         row("a clip of four together", number(report, "engine_f32_4_clips_ms") / 4.0),
+        row("what is unusual: forward alone", number(report, "engine_unusual_ms")),
         row("libtorch's autograd, float32", number(report, "autograd_f32_ms")),
         row("libtorch's autograd, bf16 channels-last", number(report, "autograd_bf16_ms")),
         row(&format!("dense limit: {gflop:.1} GFLOP at bf16's {}", rate("bf16")), number(report, "dense_limit_ms")),

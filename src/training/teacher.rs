@@ -132,3 +132,20 @@ fn features_of(teacher: &Network, path: &Path, stored: &Stored, name: &str) -> R
     whole_file::write(&kept, &bytes).map_err(|source| TeacherError::Unwritable { path: kept, source })?;
     Ok(features)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn features_are_standardised_over_all_segments() {
+        // Of two videos, three segments in all; the second feature never changes.
+        let mut lessons = Lessons { width: 2, of: vec![vec![1.0, 7.0, 2.0, 7.0], vec![6.0, 7.0]] };
+        lessons.standardise();
+        let deviation = (14.0f64 / 3.0).sqrt();
+        let expected = [-2.0, 0.0, -1.0, 0.0, 3.0, 0.0].map(|off| (off / deviation) as f32);
+        for (got, expected) in lessons.of.concat().iter().zip(expected) {
+            assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+        }
+    }
+}

@@ -61,11 +61,11 @@ fn distance_is_mahalanobis_with_shrinkage_and_its_gradient_is_right() {
     let (distance, gradient) = spread.departure(&at);
     assert!((distance - expected).abs() < 1e-9, "{distance} {expected}");
     assert!((spread.solved().distance(&at) - expected).abs() < 1e-9);
-    for i in 0..2 {
+    for (i, rises) in gradient.iter().enumerate() {
         let step = 1e-6;
         let moved: Vec<f64> = (0..2).map(|j| at[j] + if i == j { step } else { 0.0 }).collect();
         let slope = (spread.departure(&moved).0 - distance) / step;
-        assert!((gradient[i] - slope).abs() < 1e-5, "{i}: {} {slope}", gradient[i]);
+        assert!((rises - slope).abs() < 1e-5, "{i}: {rises} {slope}");
     }
 }
 

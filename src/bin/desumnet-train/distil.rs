@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let mut listing = unlabelled(&args.data)?;
     if !args.without.is_empty() {
         let left_out = listing.leave_out(&unlabelled(&args.without)?);
-        eprintln!("{left_out} videos left out, as --without has their recordings");
+        eprintln!("videos left out, as --without has their recordings: {left_out}");
     }
     let mut data = data::open(listing, &data::cache(args.cache.as_deref()), "videos")?;
     for video in &mut data.videos {
