@@ -57,7 +57,7 @@ impl Key {
     pub fn read(path: &Path) -> Result<Self, String> {
         let wrong = |reason: String| {
             format!(
-                "{} is no key of a rating page: {reason}; give the key.json that was written with the page",
+                "{} is no key of a rating page: {reason}; give the key.json that was written with the page (--key)",
                 path.display()
             )
         };
