@@ -10,7 +10,8 @@ use std::{
 use common::{failure, text};
 use gstdesumnet::training::compose::Composite;
 
-const METHODS: [&str; 6] = ["weighted", "logit", "probability", "confidence", "motion", "random"];
+const METHODS: [&str; 8] =
+    ["weighted", "logit", "probability", "confidence", "unusual", "hindsight", "motion", "random"];
 
 fn train(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_desumnet-train")).args(arguments).output().unwrap()
@@ -96,6 +97,20 @@ fn segments_are_ranked_by_every_method() {
     let file = folder.path().join("result.json");
     assert_eq!(localise(&["--json", text(&file)]), "");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), document);
+    // One video of no category, whose spans a person wrote down; its first second is not ranked.
+    let written = composites.join("camera.json");
+    let document = r#"{"video": "sailing/sailing_01.mp4", "relevant": [{"start_s": 1.2, "end_s": 3}]}"#;
+    std::fs::write(&written, document).unwrap();
+    let one = ["localise", "--model", text(&model), "--composites", text(&written), "--from", "1"];
+    let output = train(&[&one[..], &["--json", "-"]].concat());
+    let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let video = &result["per_video"][0];
+    assert_eq!((&video["category"], video["segments"].as_u64()), (&serde_json::Value::Null, Some(5)));
+    near(&video["relevant_share"], 0.6);
+    std::fs::write(&written, "{}").unwrap();
+    let refused = String::from_utf8(train(&one).stderr).unwrap();
+    assert!(refused.contains("camera.json can't be read: missing field `video`"), "{refused}");
+    std::fs::remove_file(&written).unwrap();
     // Segments 0, 2, 4 and 6 of each video.
     let sparse: serde_json::Value = serde_json::from_str(&localise(&["--json", "-", "--interval", "2"])).unwrap();
     assert_eq!((&sparse["segments"], &sparse["per_video"][0]["segments"]), (&8.into(), &4.into()));

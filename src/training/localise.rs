@@ -61,7 +61,7 @@ impl Method {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub model: PathBuf,
-    /// Folder as [`super::compose::write`] makes it, or a JSON file of one video: see [`Marked`].
+    /// Folder as [`super::compose::write`] makes it, or a JSON file of one video: its name (`video`) and the spans (`relevant`: `start_s`, `end_s`).
     pub composites: PathBuf,
     /// What begins before this time of a video is not ranked, ns: what is usual is learned there.
     pub from: u64,

@@ -1,6 +1,6 @@
 //! How rare a score is in its stream: about how many hours pass between segments that reach it.
 //!
-//! Up to [`COMMON`] that is counted. Beyond, where a stream has shown too little to count, the tail goes on as it began: exponentially in
+//! Up to the 95th percentile that is counted. Beyond, where a stream has shown too little to count, the tail goes on as it began: exponentially in
 //! the logarithm of the score, whose mean excess is what is learned (peaks over a threshold; Coles, 2001, chapter 4).
 
 use std::collections::VecDeque;
