@@ -347,8 +347,7 @@ const NO_VIDEO: &str = "desumnet-no-video";
 
 impl Drop for Decoder {
     fn drop(&mut self) {
-        // Going down can't fail in a way that matters to anybody.
-        let _ = self.pipeline.set_state(gst::State::Null);
+        stall::stop(&self.pipeline);
     }
 }
 

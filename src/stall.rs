@@ -1,11 +1,28 @@
 //! Tells when a pipeline stands still, so that nobody waits for it for ever.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::mpsc,
+    time::{Duration, Instant},
+};
 
 use gst::prelude::*;
 
 /// How long nothing may happen.
 pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a pipeline may take to stop: one that reads a pipe into which nobody writes never does.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// Stops a pipeline, or leaves it to the end of the process.
+pub fn stop(pipeline: &gst::Pipeline) {
+    let (stopped, wait) = mpsc::channel();
+    pipeline.call_async(move |pipeline| {
+        // Going down can't fail in a way that matters to anybody.
+        let _ = pipeline.set_state(gst::State::Null);
+        let _ = stopped.send(());
+    });
+    let _ = wait.recv_timeout(STOPPING);
+}
 
 /// Watches how far a pipeline is while somebody waits for it.
 #[derive(Debug)]
@@ -53,5 +70,19 @@ mod tests {
         let mut note = |at, second| stall.note(at, start + Duration::from_secs(second));
         let seen = [(0, 0), (0, 59), (7, 61), (7, 120), (7, 121)].map(|(at, second)| note(at, second));
         assert_eq!(seen, [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_writes_into_holds_nobody_up() {
+        gst::init().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("endless");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let writer = std::fs::OpenOptions::new().read(true).write(true).open(&pipe).unwrap();
+        let line = format!("filesrc location={} ! fakesink", pipe.display());
+        let pipeline = gst::parse::launch(&line).unwrap().downcast::<gst::Pipeline>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        stop(&pipeline);
+        drop(writer);
     }
 }

@@ -854,15 +854,16 @@ fn encoded_video_is_cut_at_key_frames_and_the_sound_with_it() {
     // Its last group is over.
     rig.others[1].eos();
     rig.video.eos();
-    // Of the group at 400 ms, all that is decoded before the first that plays too late.
+    // Of the group at 400 ms, all that plays in time; what the last one refers to goes along, in half of that one's time.
     let first = [10, 12, 11, 14, 13, 16, 15].map(|n| (n, u64::from(n) * FRAME - 400));
+    let closing = [(18, 290), (17, 280)];
     let second = [30, 32, 31, 34, 33].map(|n| (n, u64::from(n) * FRAME - 900));
     let out = packets(&rig.others[1], &rig.others[1].finished());
     let times: Vec<_> = out.iter().map(|&(number, pts, _, _)| (number, pts)).collect();
-    assert_eq!(times, [&first[..], &second[..]].concat());
-    // They are decoded as long before they play as they were.
+    assert_eq!(times, [&first[..], &closing, &second].concat());
+    // They are decoded as long before they play as they were, but for the first after the cut: it waits for what went along.
     let decoded: Vec<i64> = out.iter().map(|&(_, _, dts, _)| dts).collect();
-    assert_eq!(decoded, [-40, 0, 40, 80, 120, 160, 200, 260, 300, 340, 380, 420]);
+    assert_eq!(decoded, [-40, 0, 40, 80, 120, 160, 200, 240, 280, 282, 300, 340, 380, 420]);
     let cuts: Vec<u8> = out.iter().filter(|(_, _, _, joins)| !joins).map(|&(number, ..)| number).collect();
     assert_eq!(cuts, [10, 30]);
     let sound = samples(&rig.others[0].finished());
@@ -889,6 +890,9 @@ fn encoded_video_in_place_keeps_its_times() {
         (13, 520, 520),
         (16, 640, 560),
         (15, 600, 600),
+        // The next one refers to it.
+        (18, 720, 640),
+        (17, 680, 680),
     ];
     assert_eq!(
         packets(&rig.others[0], &out).iter().map(|&(n, pts, dts, _)| (n, pts, dts)).collect::<Vec<_>>(),
@@ -947,7 +951,10 @@ fn pictures_that_refer_to_a_group_that_is_cut_out_are_cut_out_too() {
     let expected = [
         kept(0, &[0, 1, 2, 3, 4], 0),
         kept(20, &[20, 21, 22, 23, 24, 25, 26, 27], 200),
+        // The key frame that the last two refer to, in half of the last one's time.
+        vec![(30, 580), (28, 520), (29, 560)],
         kept(40, &[40, 41, 42, 43, 44, 45, 46, 47, 50, 48, 49, 51, 52, 53, 54, 55, 56, 57], 600),
+        vec![(60, 1_380), (58, 1_320), (59, 1_360)],
     ];
     assert_eq!(out.iter().map(|&(n, pts, ..)| (n, pts)).collect::<Vec<_>>(), expected.concat());
 }

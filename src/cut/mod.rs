@@ -119,6 +119,8 @@ impl fmt::Display for Lack {
 pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> {
     let mut container = Container::of(job.output)?;
     let uri = uri_of(job.video)?;
+    let unwritable = |source| CutError::Output { path: job.output.into(), source };
+    let file = Unfinished::new(job.output).map_err(unwritable)?;
     let first = job.copy.is_none().then(|| First::of(job.video)).transpose()?;
     let hdr = first.as_ref().and_then(|first| Hdr::of(&first.caps));
     if hdr.is_some() && job.keep_hdr {
@@ -127,8 +129,6 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> 
             return Err(CutError::Element(container::HDR_ENCODER.into()));
         }
     }
-    let unwritable = |source| CutError::Output { path: job.output.into(), source };
-    let file = Unfinished::new(job.output).map_err(unwritable)?;
     container::prefer_encoder();
     let (encoder, sink) = (make(if job.copy.is_some() { container.muxer() } else { "encodebin" })?, make("fdsink")?);
     // Not by its name: it would come again after an interrupt has removed it.
@@ -307,8 +307,7 @@ struct Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Going down can't fail in a way that matters to anybody.
-        let _ = self.pipeline.set_state(gst::State::Null);
+        stall::stop(&self.pipeline);
     }
 }
 
