@@ -45,6 +45,7 @@ pub mod shots;
 mod stall;
 pub mod stills;
 pub mod summary;
+pub mod taught;
 pub mod timecode;
 pub mod training;
 pub mod unusual;

@@ -153,6 +153,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let categories = &engine.header.categories;
     let chosen = match Category::named(&options.category, categories)? {
         Category::Fixed(number) => (number, None),
+        Category::Running(_) if engine.is_taught => (0, None),
         Category::Running(_) if options.form == Form::Unusual => (0, Some(0.0)),
         Category::Running(_) => {
             let (number, confidence) = choose(&stream, video, options, |position, duration| {
@@ -242,7 +243,7 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let mut scores = VideoScores {
         video: video.into(),
         model: options.model.display().to_string(),
-        category: name(Some(number).filter(|_| options.form != Form::Unusual)),
+        category: name(Some(number).filter(|_| engine.is_taught || options.form != Form::Unusual)),
         confidence: confidence.unwrap_or(mean),
         duration_ns,
         first_ns: source.first_ns(),

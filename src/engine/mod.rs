@@ -28,7 +28,7 @@ use crate::{
     importance::{self, Aggregation, Form, Forward},
     maps::Maps,
     network::{self, Device, Header, Network, NetworkError, Precision},
-    unusual::{Departure, Eye, Look, Usual},
+    unusual::{Departure, Eye, Look, Usual, motion},
 };
 
 use load::Load;
@@ -191,6 +191,8 @@ pub struct Engine {
     gpu: bool,
     /// Features that the network gives, if it gives any.
     features: Option<usize>,
+    /// A person taught it what is wanted: all segments are scored for that, whatever form is asked for.
+    pub is_taught: bool,
     /// Number of the next stream.
     streams: AtomicU64,
     work: Arc<Work>,
@@ -311,7 +313,7 @@ impl Engine {
         if let Some(engine) = engines.get(&key).and_then(Weak::upgrade) {
             return Ok(engine);
         }
-        let network = Network::load(model, device, precision)?;
+        let network = Network::open(model, device, precision)?;
         let engine = Arc::new(Self::start(network));
         engines.retain(|_, engine| engine.strong_count() > 0);
         engines.insert(key, Arc::downgrade(&engine));
@@ -320,7 +322,7 @@ impl Engine {
 
     fn start(network: Network) -> Self {
         let (header, clip, gpu) = (network.header.clone(), network.clip, network.device.is_cuda());
-        let features = network.features;
+        let (features, is_taught) = (network.features, network.head.is_some());
         let work = Arc::new(Work::default());
         let queue = work.clone();
         let worker = thread::spawn(move || {
@@ -350,7 +352,7 @@ impl Engine {
                 }
             }
         });
-        Self { header, clip, gpu, features, streams: AtomicU64::new(0), work, worker: Some(worker) }
+        Self { header, clip, gpu, features, is_taught, streams: AtomicU64::new(0), work, worker: Some(worker) }
     }
 
     /// Whether the model can score in a form.
@@ -447,6 +449,8 @@ fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {
 enum Target {
     Category(usize),
     Unusual(Departure, Look),
+    /// Of what a person taught: the probability.
+    Taught(f32),
 }
 
 /// An answer for each; what is wrong with one does the others no harm.
@@ -488,15 +492,20 @@ fn score(
     let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
     let probabilities = forward.probabilities.clone();
     let form = jobs[0].request.form;
-    let features = if form == Form::Unusual { forward.features().map_err(torch)? } else { None };
+    let head = network.head.as_ref();
+    let features = if form == Form::Unusual || head.is_some() { forward.features().map_err(torch)? } else { None };
     for (number, (job, target)) in jobs.iter().zip(&mut *targets).enumerate() {
         if target.is_some() {
             continue;
         }
         let Request { category, usual, seconds, .. } = &job.request;
+        let Geometry { frames, crop_width, .. } = network.clip;
         *target = Some(match (&features, eye) {
+            (Some(features), _) if let Some(head) = head => {
+                let motion = motion::motion(&job.clip, frames, crop_width);
+                Target::Taught(head.probability(&features[number], &motion))
+            }
             (Some(features), Some(eye)) => {
-                let Geometry { frames, crop_width, .. } = network.clip;
                 let look = eye.look(&features[number], &job.clip, frames, crop_width);
                 let departure = usual.lock().unwrap_or_else(PoisonError::into_inner).judge(&look, *seconds);
                 Target::Unusual(departure, look)
@@ -511,7 +520,7 @@ fn score(
         });
     }
     let targets: Vec<Target> = targets.iter().flatten().cloned().collect();
-    let maps = maps(forward, jobs, &targets, eye).map_err(torch)?;
+    let maps = maps(network, forward, jobs, &targets, eye).map_err(torch)?;
     look_ahead();
     let frame_scores = maps.as_ref().map(importance::frame_scores).transpose().map_err(torch)?;
     let inference = began.elapsed();
@@ -539,6 +548,15 @@ fn score(
                 maps,
                 inference,
             },
+            Target::Taught(probability) => Score {
+                category: Some(0),
+                confidence: probability,
+                unusual: None,
+                score: probability,
+                frame_scores: shared_out(probability, frame_scores, network.clip.frames),
+                maps,
+                inference,
+            },
         };
         if !score.score.is_finite() {
             let reason = "its score is not a finite number; use precision=f32 or another model";
@@ -552,6 +570,7 @@ fn score(
 /// The importance maps of a batch; `None` where nobody asks for what they tell: the way back through the network costs half as much again
 /// as the way there.
 fn maps(
+    network: &Network,
     forward: Forward,
     jobs: &[Job],
     targets: &[Target],
@@ -562,6 +581,10 @@ fn maps(
         match target {
             Target::Category(category) => categories.push(*category),
             Target::Unusual(departure, _) => directions.extend(eye.map(|eye| eye.direction(&departure.direction))),
+            Target::Taught(probability) => directions.extend(network.head.as_ref().map(|head| {
+                // As in the form `weighted`: the probability's own gradient vanishes where it is sure.
+                head.features.iter().map(|by| by * probability).collect()
+            })),
         }
     }
     if directions.is_empty() {

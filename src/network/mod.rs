@@ -3,6 +3,7 @@
 
 pub mod check;
 mod device;
+pub mod head;
 pub mod kernels;
 mod layers;
 mod model;
@@ -19,6 +20,7 @@ use std::{
 use tch::{Kind, TchError, Tensor};
 use thiserror::Error;
 
+use head::{Head, HeadError, HeadFile};
 use kernels::Convolutions;
 use layers::Layers;
 use script::Script;
@@ -46,6 +48,8 @@ pub enum NetworkError {
     #[error(transparent)]
     Model(#[from] ModelError),
     #[error(transparent)]
+    Head(#[from] HeadError),
+    #[error(transparent)]
     Sidecar(#[from] SidecarError),
     #[error(transparent)]
     Script(#[from] ScriptError),
@@ -70,6 +74,8 @@ pub struct Network {
     pub kind: Kind,
     /// How many features it gives of a clip, if any.
     pub features: Option<usize>,
+    /// What a person taught it; its header has a single category then, which is that.
+    pub head: Option<Head>,
     body: Body,
     mean: Tensor,
     std: Tensor,
@@ -83,6 +89,17 @@ enum Body {
 }
 
 impl Network {
+    /// What scores: a model file, or a head with the model that it belongs to.
+    ///
+    /// # Errors
+    /// [`NetworkError`]: as of [`Self::load`]; a head without its model.
+    pub fn open(path: &Path, device: Device, precision: Precision) -> Result<Self, NetworkError> {
+        match HeadFile::read(path)? {
+            Some(taught) => Self::load(&taught.model(path)?, device, precision)?.taught(taught, path),
+            None => Self::load(path, device, precision),
+        }
+    }
+
     /// Loads a model file: safetensors made by desumnet-train, or TorchScript with its [`Sidecar`].
     ///
     /// # Errors
@@ -116,6 +133,17 @@ impl Network {
         Ok(network)
     }
 
+    fn taught(mut self, taught: HeadFile, path: &Path) -> Result<Self, NetworkError> {
+        let features = taught.head.features.len();
+        if self.features != Some(features) {
+            let reason = format!("it reads {features} features, and the model gives {:?}", self.features);
+            return Err(HeadError::Damaged { path: path.into(), reason }.into());
+        }
+        self.header.categories = vec![taught.name];
+        self.head = Some(taught.head);
+        Ok(self)
+    }
+
     /// Places a model's weights on a device, convolutions channels-last.
     ///
     /// # Errors
@@ -134,7 +162,17 @@ impl Network {
 
     fn of(body: Body, header: Header, clip: Geometry, device: tch::Device, kind: Kind) -> Result<Self, TchError> {
         let rgb = |values: [f64; 3]| Tensor::f_from_slice(&values)?.f_to_device(device)?.f_to_kind(wide(kind));
-        Ok(Self { mean: rgb(header.mean)?, std: rgb(header.std)?, header, clip, device, kind, features: None, body })
+        Ok(Self {
+            mean: rgb(header.mean)?,
+            std: rgb(header.std)?,
+            header,
+            clip,
+            device,
+            kind,
+            features: None,
+            head: None,
+            body,
+        })
     }
 
     /// Runs N clips of RGB bytes, [`Geometry::clip_bytes`] each, and keeps what the way back needs.

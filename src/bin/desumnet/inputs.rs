@@ -138,7 +138,7 @@ fn place(video: &str) -> PathBuf {
 }
 
 /// A video's name without folder and ending; of a URI, what its path ends in.
-fn stem(video: &str) -> OsString {
+pub fn stem(video: &str) -> OsString {
     let path = local_path(video).unwrap_or_else(|| {
         let safe = secrets::hide(video);
         safe.split(['?', '#']).next().unwrap_or_default().into()
@@ -147,7 +147,7 @@ fn stem(video: &str) -> OsString {
 }
 
 /// Numbers the later ones of equal names: `clip`, `clip-2`. Names that differ in case only are equal, as they are on some disks.
-fn apart(stems: Vec<OsString>) -> Vec<OsString> {
+pub fn apart(stems: Vec<OsString>) -> Vec<OsString> {
     let key = |stem: &OsStr| stem.to_string_lossy().to_lowercase();
     let mut taken: HashSet<String> = stems.iter().map(|stem| key(stem)).collect();
     let mut first = taken.clone();

@@ -8,6 +8,7 @@ mod score;
 mod scoring;
 mod skim;
 mod summarise;
+mod teach;
 mod tell;
 mod timelapse;
 #[cfg(feature = "watch")]
@@ -31,6 +32,7 @@ enum Verb {
     Score(score::Args),
     Skim(skim::Args),
     Timelapse(timelapse::Args),
+    Teach(teach::Args),
     #[cfg(feature = "watch")]
     Watch(Box<watch::Args>),
     /// Writes man pages and shell completions, for packages
@@ -65,6 +67,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn std::error::Error>> {
         Verb::Score(args) => score::run(args),
         Verb::Skim(args) => skim::run(args),
         Verb::Timelapse(args) => timelapse::run(args),
+        Verb::Teach(args) => teach::run(args),
         #[cfg(feature = "watch")]
         Verb::Watch(args) => watch::run(args),
         Verb::Manual { share } => Ok(manual::write(command(), share)?),

@@ -2,8 +2,6 @@
 
 use std::{error::Error, path::PathBuf};
 
-#[cfg(feature = "watch")]
-use gstdesumnet::engine::{Category, Engine};
 use gstdesumnet::{
     decode::local_path,
     importance::{Aggregation, Form},
@@ -14,21 +12,61 @@ use gstdesumnet::{
     score_cache::{Key, ScoreCache},
     segmenter::Stride,
 };
+#[cfg(feature = "watch")]
+use gstdesumnet::{
+    engine::{Category, Engine},
+    network::head::HeadFile,
+};
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::tell::say;
 
+/// The network, and what it sees of a video.
 #[derive(clap::Args)]
-pub struct Scoring {
-    /// Model file, or TorchScript with its JSON file beside it [default: the one that comes with the plugin]
+pub struct Looking {
+    /// Model file, head that `desumnet teach` made, or TorchScript with its JSON file beside it [default: the one that comes with the
+    /// plugin]
     #[arg(long)]
     model: Option<PathBuf>,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
-    device: Device,
+    pub device: Device,
     /// auto, f32, bf16 or f16
     #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
-    precision: Precision,
+    pub precision: Precision,
+    /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
+    #[arg(long, default_value_t = 0)]
+    frame_stride: u32,
+}
+
+impl Looking {
+    /// The model's file.
+    pub fn model(&self) -> Result<PathBuf, Box<dyn Error>> {
+        let model = self.model.clone().or_else(models::default_model);
+        Ok(model
+            .ok_or("no model: models/desumnet.safetensors is neither in the source tree nor installed; give --model")?)
+    }
+
+    pub fn stride(&self) -> Stride {
+        Stride::from_setting(self.frame_stride)
+    }
+}
+
+/// What segments are scored by.
+#[cfg(feature = "watch")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Yardstick {
+    Category,
+    /// What the stream usually shows.
+    Usual,
+    /// What a person marked: the score is a probability.
+    Head,
+}
+
+#[derive(clap::Args)]
+pub struct Scoring {
+    #[command(flatten)]
+    looking: Looking,
     /// Category to score for: auto, or a name of the model's
     #[arg(long, default_value = "auto")]
     category: String,
@@ -39,9 +77,6 @@ pub struct Scoring {
     /// How frame scores make a segment's: mean or max
     #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
     aggregation: Aggregation,
-    /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
-    #[arg(long, default_value_t = 0)]
-    frame_stride: u32,
     /// Score every n-th segment; those between have the scores of the one before
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     interval: u64,
@@ -49,24 +84,26 @@ pub struct Scoring {
 
 impl Scoring {
     fn options(&self) -> Result<Options, Box<dyn Error>> {
-        let model = self.model.clone().or_else(models::default_model);
         Ok(Options {
-            model: model.ok_or(
-                "no model: models/desumnet.safetensors is neither in the source tree nor installed; give --model",
-            )?,
-            device: self.device,
-            precision: self.precision,
+            model: self.looking.model()?,
+            device: self.looking.device,
+            precision: self.looking.precision,
             category: self.category.clone(),
             form: self.importance,
             aggregation: self.aggregation,
-            stride: Stride::from_setting(self.frame_stride),
+            stride: self.looking.stride(),
             interval: self.interval,
         })
     }
 
+    /// What segments are scored by: a head by what it was taught, whatever importance is asked for.
     #[cfg(feature = "watch")]
-    pub fn is_unusual(&self) -> bool {
-        self.importance == Form::Unusual
+    pub fn yardstick(&self) -> Result<Yardstick, Box<dyn Error>> {
+        Ok(match self.importance {
+            _ if HeadFile::read(&self.looking.model()?)?.is_some() => Yardstick::Head,
+            Form::Unusual => Yardstick::Usual,
+            _ => Yardstick::Category,
+        })
     }
 
     /// The element that scores so and posts a message per segment. What is wrong with the settings is found out here.
@@ -82,7 +119,7 @@ impl Scoring {
             .property("category", options.category)
             .property("importance", options.form)
             .property("aggregation", options.aggregation)
-            .property("frame-stride", self.frame_stride)
+            .property("frame-stride", self.looking.frame_stride)
             .property("interval", u32::try_from(self.interval)?)
             .property_from_str("mode", "observe")
             .build()?;

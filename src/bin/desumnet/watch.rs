@@ -34,11 +34,13 @@ use gstdesumnet::{
 
 use crate::{
     length::{length, ratio},
-    scoring::Scoring,
+    scoring::{Scoring, Yardstick},
 };
 
 /// What comes about once in so much time is kept, unless the user says otherwise.
 const ONCE_IN: Duration = Duration::from_secs(3600);
+/// The same of a head: what is likelier wanted than not.
+const LIKELY: f64 = 0.5;
 /// The same where importance is of a category: a share of the time.
 const RATIO: f64 = 0.05;
 /// Time whose share is kept: a day.
@@ -72,7 +74,7 @@ pub struct Args {
     #[arg(long, value_parser = ratio, conflicts_with = "threshold")]
     ratio: Option<f64>,
     /// Keep what comes about once in so much time or more rarely: 1h, 30min; with another --importance than unusual, what scores as high as a
-    /// number [default: 1h, or --ratio 5% with another --importance]
+    /// number [default: 1h, or --ratio 5% with another --importance; of a head 0.5, what is likelier wanted than not]
     #[arg(long, value_name = "TIME|SCORE")]
     threshold: Option<Level>,
     /// Kept of what comes before a moment
@@ -124,12 +126,12 @@ impl std::str::FromStr for Level {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    args.check()?;
+    let level = args.level()?;
     if args.max < args.min {
         return Err("--max is shorter than --min, so that no clip can be right: make it longer".into());
     }
     let folder = Arc::new(Folder::open(&args.clips)?);
-    let watched = args.watch(&folder);
+    let watched = args.watch(&folder, level);
     if watched.is_err() {
         folder.close();
     }
@@ -188,32 +190,27 @@ fn watched_now() -> MutexGuard<'static, Vec<Stop>> {
 }
 
 impl Args {
+    /// What is kept; `None`: a share.
+    ///
     /// # Errors
-    /// If the threshold is none of this importance.
-    fn check(&self) -> Result<(), String> {
-        match self.threshold {
-            Some(Level::Score(score)) if self.scoring.is_unusual() => Err(format!(
+    /// If the threshold is none of this importance; of the model.
+    fn level(&self) -> Result<Option<Level>, Box<dyn Error>> {
+        match (self.threshold, self.scoring.yardstick()?) {
+            (Some(Level::Score(score)), Yardstick::Usual) => Err(format!(
                 "--threshold {score} is a score, which says little of what is unusual: give a time, such as --threshold 1h"
-            )),
-            Some(Level::OnceIn(_)) if !self.scoring.is_unusual() => {
-                Err("--threshold with a time needs --importance unusual; give a score".into())
+            )
+            .into()),
+            (Some(Level::OnceIn(_)), Yardstick::Category | Yardstick::Head) => {
+                Err("--threshold with a time needs --importance unusual, and a model that is no head; give a score".into())
             }
-            _ => Ok(()),
+            (None, Yardstick::Usual) if self.ratio.is_none() => Ok(Some(Level::OnceIn(ONCE_IN))),
+            (None, Yardstick::Head) if self.ratio.is_none() => Ok(Some(Level::Score(LIKELY))),
+            (threshold, _) => Ok(threshold),
         }
     }
 
-    /// What is kept; `None`: a share.
-    fn level(&self) -> Option<Level> {
-        let default = self.scoring.is_unusual() && self.ratio.is_none();
-        self.threshold.or(default.then_some(Level::OnceIn(ONCE_IN)))
-    }
-
-    /// What of a segment counts.
-    fn counts(&self) -> Counted {
-        if let Some(Level::OnceIn(_)) = self.level() { Counted::Importance } else { Counted::Score }
-    }
-
-    fn watch(&self, folder: &Arc<Folder>) -> Result<(), Box<dyn Error>> {
+    fn watch(&self, folder: &Arc<Folder>, level: Option<Level>) -> Result<(), Box<dyn Error>> {
+        let counted = if let Some(Level::OnceIn(_)) = level { Counted::Importance } else { Counted::Score };
         let cameras_listed = listed(&self.cameras, "give a file with a camera a line")?;
         let events = listed(&self.events, "give a file with a place for events a line")?;
         let events = events.iter().map(|event| event.parse()).collect::<Result<Vec<Target>, _>>()?;
@@ -238,7 +235,7 @@ impl Args {
                 say: say.clone(),
             };
             let usual = self.clips.join(format!(".usual-{}.json", desk.camera));
-            cameras.push(Camera::new(&uri, &self.scorer(&usual)?, self.decider(), self.counts(), desk)?);
+            cameras.push(Camera::new(&uri, &self.scorer(&usual)?, self.decider(level), counted, desk)?);
         }
         let _endpoint = self.metrics.map(|address| Endpoint::open(address, metrics)).transpose()?;
         let (all, mut watched) = (cameras.len(), Cameras::default());
@@ -268,10 +265,10 @@ impl Args {
         Ok(bin.upcast())
     }
 
-    fn decider(&self) -> Box<dyn Decide> {
+    fn decider(&self, level: Option<Level>) -> Box<dyn Decide> {
         let ns = |time: Duration| time.as_nanos() as u64;
         let (pre_roll, post_roll, min_clip) = (ns(self.pre_roll), ns(self.post_roll), ns(self.min));
-        let score = self.level().map(|level| match level {
+        let score = level.map(|level| match level {
             Level::Score(score) => score,
             Level::OnceIn(time) => importance_of(time.as_secs_f64() / 3600.0).into(),
         });

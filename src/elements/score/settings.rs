@@ -79,7 +79,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
     vec![
         Text::builder("model")
             .nick("Model")
-            .blurb("Model file made by desumnet-train, or TorchScript with its JSON beside it (unset: models/desumnet.safetensors of the plugin)")
+            .blurb("Model file made by desumnet-train, head made by desumnet teach, or TorchScript with its JSON beside it (unset: models/desumnet.safetensors of the plugin)")
             .mutable_ready()
             .build(),
         Text::builder("device")

@@ -168,7 +168,7 @@ pub fn scores(
     if methods.is_empty() {
         return Ok(scored);
     }
-    let network = Network::load(&options.model, options.device, options.precision).map_err(OfflineError::from)?;
+    let network = Network::open(&options.model, options.device, options.precision).map_err(OfflineError::from)?;
     let watch = |videos: &[Studied]| -> Result<(Dataset, BTreeMap<String, Watched>), VersionError> {
         let (mut told, mut watched) = (Vec::new(), BTreeMap::new());
         for studied in videos {
