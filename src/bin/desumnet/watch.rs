@@ -196,6 +196,8 @@ impl Args {
     /// If the threshold is none of this importance; of the model.
     fn level(&self) -> Result<Option<Level>, Box<dyn Error>> {
         match (self.threshold, self.scoring.yardstick()?) {
+            // All is kept, by whatever it is judged.
+            (Some(Level::Score(score)), Yardstick::Usual) if score <= 0.0 => Ok(Some(Level::OnceIn(Duration::ZERO))),
             (Some(Level::Score(score)), Yardstick::Usual) => Err(format!(
                 "--threshold {score} is a score, which says little of what is unusual: give a time, such as --threshold 1h"
             )
