@@ -64,7 +64,7 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
     let places = temporary.path().join("places");
     std::fs::write(&places, "\u{feff}# ours\r\nmqtt://cam:p4ss@h:x/t\r\n").unwrap();
     let places = format!("@{}", places.display());
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 14] = [
         (&[], "[NAME=]URI"),
         (&["@/nowhere"], "/nowhere: No such file or directory (os error 2); give a file with a camera a line"),
         (&["test:", "--keep", "50"], "50 is neither a size nor an age"),
@@ -81,6 +81,8 @@ fn what_is_wrong_is_said_before_anything_is_watched() {
         (&["test:", "--threshold", "1h", "--importance", "logit"], "a time needs --importance unusual"),
         (&["test:", "--threshold", "often"], "give a time, such as 1h, or a score"),
         (&["test:", "--max", "1s"], "--max is shorter than --min"),
+        // It is a score, and a time, that keeps all.
+        (&["test:", "--threshold", "0", "--max", "1s"], "--max is shorter than --min"),
     ];
     for (args, expected) in cases {
         let told = watch(args);
