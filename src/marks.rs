@@ -8,7 +8,7 @@
 //! | `NAME.jsonl` | the moments in the file: a JSON document a line, as below |
 //!
 //! ```json
-//! {"video": "/home/me/yard.mp4", "start": 80.000, "end": 90.500, "like": true}
+//! {"video": "/videos/yard.mp4", "start": 80.000, "end": 90.500, "like": true}
 //! ```
 //!
 //! Times count from the video's first picture, in seconds. Without `start` and `end` a line means the whole video; without

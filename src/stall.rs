@@ -1,7 +1,7 @@
 //! Tells when a pipeline stands still, so that nobody waits for it for ever.
 
 use std::{
-    sync::mpsc,
+    sync::mpsc::sync_channel,
     time::{Duration, Instant},
 };
 
@@ -15,13 +15,22 @@ const STOPPING: Duration = Duration::from_secs(5);
 
 /// Stops a pipeline, or leaves it to the end of the process.
 pub fn stop(pipeline: &gst::Pipeline) {
-    let (stopped, wait) = mpsc::channel();
-    pipeline.call_async(move |pipeline| {
-        // Going down can't fail in a way that matters to anybody.
+    let pipeline = pipeline.clone();
+    // Going down can't fail in a way that matters to anybody.
+    within(STOPPING, move || {
         let _ = pipeline.set_state(gst::State::Null);
-        let _ = stopped.send(());
     });
-    let _ = wait.recv_timeout(STOPPING);
+}
+
+/// Does it in another thread, and waits for that no longer than `patience`.
+pub fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
+    let (done, waiting) = sync_channel::<()>(0);
+    std::thread::spawn(move || {
+        work();
+        drop(done);
+    });
+    // It is told by hanging up.
+    let _ = waiting.recv_timeout(patience);
 }
 
 /// Watches how far a pipeline is while somebody waits for it.

@@ -126,7 +126,15 @@ fn what_teaches_nothing_is_said_with_the_remedy() {
     assert!(late.contains("no picture between 60.0 s and 70.0 s: mark a part of the video"), "{late}");
     assert!(!head.exists());
     let part = format!("{}@2-4", text(&video));
-    said(&["teach", "--like", &part, "--unlike", text(&video), "-o", text(&head), "--model", text(&model)]);
+    // Of marks that overlap, the shorter one has the word.
+    let told = said(&["teach", "--like", &part, "--unlike", text(&video), "-o", text(&head), "--model", text(&model)]);
+    assert!(told.contains("learned from 4 segments that are wanted and 3 that are not"), "{told}");
+    let both = ["teach", "--like", &part, "--unlike", &part, "-o", text(&head), "--model", text(&model)];
+    let both = failure(&desumnet(&both));
+    assert!(
+        both.contains("marked as wanted and as unwanted from 2.0 s to 4.0 s: leave one of the marks out"),
+        "{both}"
+    );
     let twice = teach(&part, &head);
     assert!(twice.contains("x.head is a head: a head is taught on a model"), "{twice}");
     // A model that has changed since is not its own.

@@ -24,8 +24,8 @@ use crate::{models::default_model, unusual::motion::CELLS};
 const FORMAT: &str = "desumnet-head";
 /// Version of the format that this program writes and reads.
 const VERSION: u32 = 1;
-/// No header of a safetensors file is longer, bytes.
-const LONGEST: u64 = 100_000_000;
+/// No header of a head is longer, bytes.
+const LONGEST: u64 = 1_000_000;
 
 /// The layer: log of the odds that a segment is wanted.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,7 +44,7 @@ pub struct HeadFile {
     pub name: String,
     pub model: Base,
     pub head: Head,
-    /// What it was taught with, and how well it does.
+    /// How it was taught, and how well it does.
     pub provenance: serde_json::Value,
 }
 
@@ -189,8 +189,12 @@ fn header(path: &Path) -> Option<HashMap<String, String>> {
     let mut file = File::open(path).ok()?;
     let mut length = [0; 8];
     file.read_exact(&mut length).ok()?;
+    let length = u64::from_le_bytes(length);
+    if length > LONGEST {
+        return None;
+    }
     let mut text = Vec::new();
-    file.take(u64::from_le_bytes(length).min(LONGEST)).read_to_end(&mut text).ok()?;
+    file.take(length).read_to_end(&mut text).ok()?;
     let start: Start = serde_json::from_slice(&text).ok()?;
     (start.metadata.get("format") == Some(&format!("\"{FORMAT}\""))).then_some(start.metadata)
 }

@@ -16,7 +16,7 @@ const FOLDS: usize = 5;
 /// Least deviation of a dimension, by the median one: what hardly varied is not blown up.
 const LEAST: f64 = 0.1;
 
-/// What was learned, and how well.
+/// A head, and how well it does.
 #[derive(Clone, Debug)]
 pub struct Lesson {
     pub head: Head,
@@ -32,12 +32,13 @@ pub fn teach(examples: &[Example]) -> Lesson {
     let features = Scaled::new(examples.iter().map(|e| e.features.iter().map(|&x| x.into()).collect()).collect());
     let motion = Scaled::new(examples.iter().map(|example| example.motion.clone()).collect());
     let folds = folds(examples);
-    let tried = MOTION.iter().flat_map(|&share| PENALTIES.map(|penalty| (share, penalty)));
-    let tried = tried.map(|(share, penalty)| {
+    let tried = MOTION.into_iter().flat_map(|share| {
         let rows = joined(&features, &motion, share);
         let all = products(&rows);
-        let outputs = left_out(&rows, &all, &wanted, &folds, penalty);
-        (outputs.as_deref().map_or(0.0, |outputs| loss(outputs, &wanted)), outputs, share, penalty)
+        PENALTIES.map(|penalty| {
+            let outputs = left_out(&rows, &all, &wanted, &folds, penalty);
+            (outputs.as_deref().map_or(0.0, |outputs| loss(outputs, &wanted)), outputs, share, penalty)
+        })
     });
     let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
     let (_, outputs, share, penalty) = best.unwrap_or((0.0, None, MOTION[0], PENALTIES[0]));
@@ -123,7 +124,7 @@ fn folds(examples: &[Example]) -> Vec<usize> {
     folds
 }
 
-/// What each example gets of a plane that was fitted without its fold; `None` if in no fold there is anything to learn from.
+/// The output for each example of a plane that was fitted without its fold; `None` if in no fold there is anything to learn from.
 fn left_out(rows: &[Vec<f64>], all: &DMatrix<f64>, wanted: &[bool], folds: &[usize], penalty: f64) -> Option<Vec<f64>> {
     let mut outputs = vec![0.0; rows.len()];
     for fold in 0..FOLDS {

@@ -32,6 +32,8 @@ pub enum GatherError {
     NothingElse { video: String },
     #[error("{video} has no picture between {from:.1} s and {until:.1} s: mark a part of the video")]
     Empty { video: String, from: f64, until: f64 },
+    #[error("{video} is marked as wanted and as unwanted from {from:.1} s to {until:.1} s: leave one of the marks out")]
+    Contradiction { video: String, from: f64, until: f64 },
     #[error("the model gives no features, which a head reads: export it with features [N, D] as a second output")]
     NoFeatures,
     #[error(transparent)]
@@ -48,6 +50,14 @@ struct Moment {
     number: usize,
     /// Most segments of it.
     most: u64,
+    /// Marks that say otherwise, and are no longer: where they overlap with it, theirs is the word.
+    against: Vec<Range<u64>>,
+}
+
+impl Moment {
+    fn is_against(&self, span: &Range<u64>) -> bool {
+        self.against.iter().any(|other| other.start < span.end && span.start < other.end)
+    }
 }
 
 /// The examples that marks stand for, each wanted where its `like` says so or, where that says nothing, wanted. Where none is unwanted,
@@ -84,13 +94,19 @@ pub fn gather(
         let mut moments: Vec<Moment> = own
             .map(|(number, mark)| {
                 let span = mark.span.clone().unwrap_or(0..duration.max(first.duration));
-                Moment { span, wanted: is_wanted(mark), number, most }
+                Moment { span, wanted: is_wanted(mark), number, most, against: Vec::new() }
             })
             .collect();
+        let spans: Vec<(Range<u64>, bool)> = moments.iter().map(|m| (m.span.clone(), m.wanted)).collect();
+        for moment in &mut moments {
+            let length = |span: &Range<u64>| span.end - span.start;
+            let against =
+                spans.iter().filter(|(span, wanted)| *wanted != moment.wanted && length(span) <= length(&moment.span));
+            moment.against = against.map(|(span, _)| span.clone()).collect();
+        }
         if draws {
             // As many of each video, and the rest of the first ones.
             let count = OTHERS / videos.len() + usize::from(place < OTHERS % videos.len());
-            let spans: Vec<Range<u64>> = moments.iter().map(|moment| moment.span.clone()).collect();
             let others = others(&spans, duration, first.duration, count);
             let numbered = others.into_iter().enumerate();
             moments.extend(numbered.map(|(n, span)| Moment {
@@ -98,6 +114,7 @@ pub fn gather(
                 wanted: false,
                 number: marks.len() + place * OTHERS + n,
                 most: 1,
+                against: Vec::new(),
             }));
         }
         moments.sort_by_key(|moment| moment.span.start);
@@ -106,7 +123,12 @@ pub fn gather(
             look(&mut source, &moment, network, &mut examples)?;
             if examples.len() == before && moment.number < marks.len() {
                 let [from, until] = [moment.span.start, moment.span.end].map(|ns| ns as f64 / 1e9);
-                return Err(GatherError::Empty { video: (*video).into(), from, until });
+                let video = (*video).into();
+                return Err(if moment.is_against(&moment.span) {
+                    GatherError::Contradiction { video, from, until }
+                } else {
+                    GatherError::Empty { video, from, until }
+                });
             }
             done += 1;
             progress(done, all);
@@ -141,7 +163,9 @@ fn look(
         if begin >= end || taken > 0 && middle >= end {
             break;
         }
-        examples.push(example(&segment.clip.centre_crop(), moment, network)?);
+        if !moment.is_against(&(begin..at)) {
+            examples.push(example(&segment.clip.centre_crop(), moment, network)?);
+        }
         taken += 1;
         from = start + taken * step;
         if taken == moment.most || from >= end {
@@ -162,7 +186,7 @@ fn example(clip: &[u8], moment: &Moment, network: &Network) -> Result<Example, G
 }
 
 /// Places of a video that are not marked: up to so many, each a segment long, evenly spread with a random shift each.
-fn others(marked: &[Range<u64>], duration: u64, segment: u64, count: usize) -> Vec<Range<u64>> {
+fn others(marked: &[(Range<u64>, bool)], duration: u64, segment: u64, count: usize) -> Vec<Range<u64>> {
     let mut rng = StdRng::seed_from_u64(0);
     let Some(room) = duration.checked_sub(segment).filter(|&room| room > 0 && segment > 0) else { return Vec::new() };
     // More are tried than are needed: some fall on what is marked, and a short video has no room for all.
@@ -171,7 +195,8 @@ fn others(marked: &[Range<u64>], duration: u64, segment: u64, count: usize) -> V
         let share = room / tries;
         n * share + rng.random_range(0..=share.saturating_sub(segment))
     });
-    let free = |at: &u64| marked.iter().all(|span| at + segment + MARGIN <= span.start || *at >= span.end + MARGIN);
+    let free =
+        |at: &u64| marked.iter().all(|(span, _)| at + segment + MARGIN <= span.start || *at >= span.end + MARGIN);
     let free: Vec<u64> = places.filter(free).collect();
     let chosen = count.min(free.len());
     (0..chosen).map(|n| free[n * free.len() / chosen]).map(|at| at..at + segment).collect()
@@ -185,7 +210,7 @@ mod tests {
     fn other_places_are_spread_over_the_video_and_keep_away_from_what_is_marked() {
         const SECOND: u64 = 1_000_000_000;
         let marked = 100 * SECOND..130 * SECOND;
-        let others = others(std::slice::from_ref(&marked), 600 * SECOND, SECOND / 2, 60);
+        let others = others(&[(marked.clone(), true)], 600 * SECOND, SECOND / 2, 60);
         assert_eq!(others.len(), 60);
         assert!(others.iter().all(|o| o.end + MARGIN <= marked.start || o.start >= marked.end + MARGIN));
         assert!(others.windows(2).all(|pair| pair[0].end <= pair[1].start));
@@ -194,8 +219,7 @@ mod tests {
 
     #[test]
     fn a_video_that_is_all_marked_has_no_other_places() {
-        let all = 0..60;
-        assert_eq!(others(std::slice::from_ref(&all), 60, 10, 60), []);
+        assert_eq!(others(&[(0..60, true)], 60, 10, 60), []);
         assert_eq!(others(&[], 0, 10, 60), []);
     }
 }

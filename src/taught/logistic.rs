@@ -65,7 +65,7 @@ pub fn fit(rows: &[Vec<f64>], products: &DMatrix<f64>, wanted: &[bool], penalty:
     Plane { weights, bias }
 }
 
-/// What each example counts: half of all for either class.
+/// How much each example counts: half of all for either class.
 fn shares(wanted: &[bool]) -> Vec<f64> {
     let of_class = |class: bool| wanted.iter().filter(|&&wanted| wanted == class).count().max(1) as f64;
     wanted.iter().map(|&wanted| 0.5 / of_class(wanted)).collect()

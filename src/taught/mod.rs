@@ -1,4 +1,4 @@
-//! What a person marked, learned in a minute: a new last layer on the features that the network gives, and on how much moves where.
+//! Learns from what a person marked: a new last layer on the features that the network gives, and on how much moves where.
 //!
 //! A segment's score is the probability that it is wanted: logistic regression, class-balanced, with the penalty and the
 //! share of motion that do best on moments left out. What was learned is a [`Head`](crate::network::head::Head).

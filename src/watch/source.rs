@@ -22,18 +22,16 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use self::{
-    connection::{Connection, ENDED, NoVideo, OVER, Pace, Shared, Unfit, within},
+    connection::{Connection, ENDED, NoVideo, OVER, Pace, Shared, Unfit},
     retry::Retry,
 };
 use super::{cutter::Decision, metrics::Counts, ring::Packet};
-use crate::{missing::Missing, secrets::Secrets};
+use crate::{missing::Missing, secrets::Secrets, stall};
 
 /// A camera that sends no picture for this long is gone.
 const SILENCE: Duration = Duration::from_secs(15);
 /// How often it is looked whether it still sends.
 const LOOK: gst::ClockTime = gst::ClockTime::from_seconds(1);
-/// How long the pipeline may take to go down.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// Schemes of cameras that plugins of GStreamer read.
 const SCHEMES: [&str; 7] = ["rtsp", "rtsps", "srt", "http", "https", "v4l2", "udp"];
 /// How pictures come from sources of these schemes; from all others, as they are filmed.
@@ -456,11 +454,7 @@ impl Drop for Source {
     /// Ends it whatever still plays: what takes the pictures may be stuck.
     fn drop(&mut self) {
         self.shared.close();
-        let pipeline = self.pipeline.clone();
-        // Going down can't fail in a way that matters to anybody.
-        within(PATIENCE, move || {
-            let _ = pipeline.set_state(gst::State::Null);
-        });
+        stall::stop(&self.pipeline);
         self.stop.bus.unset_sync_handler();
     }
 }

@@ -52,14 +52,14 @@ impl Looking {
     }
 }
 
-/// What segments are scored by.
+/// The yardstick that segments are scored by.
 #[cfg(feature = "watch")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Yardstick {
     Category,
-    /// What the stream usually shows.
+    /// Departure from the usual of the stream.
     Usual,
-    /// What a person marked: the score is a probability.
+    /// A head: the score is the probability that the segment is wanted.
     Head,
 }
 
@@ -96,7 +96,7 @@ impl Scoring {
         })
     }
 
-    /// What segments are scored by: a head by what it was taught, whatever importance is asked for.
+    /// The yardstick: a head's is what it was taught, whatever importance is asked for.
     #[cfg(feature = "watch")]
     pub fn yardstick(&self) -> Result<Yardstick, Box<dyn Error>> {
         Ok(match self.importance {

@@ -40,10 +40,10 @@ const TOLD: usize = 5;
 /// themselves what is wanted. Without any that are not wanted, other moments of the same videos are taken for that.
 #[derive(clap::Args)]
 pub struct Args {
-    /// What is wanted
+    /// Videos, parts of them or marks that are wanted
     #[arg(long, required = true, num_args = 1.., value_name = "WHERE")]
     like: Vec<OsString>,
-    /// What is not wanted
+    /// The same of what is not wanted
     #[arg(long, num_args = 1.., value_name = "WHERE")]
     unlike: Vec<OsString>,
     /// File to write
@@ -152,7 +152,7 @@ fn segments(examples: &[Example], wanted: bool) -> usize {
     examples.iter().filter(|example| example.wanted == wanted).count()
 }
 
-/// What was learned, for people.
+/// The lesson, told to people.
 fn text(output: &Path, examples: &[Example], lesson: &Lesson) -> Result<String, std::fmt::Error> {
     let mut text = format!(
         "{}: learned from {} segments that are wanted and {} that are not\n",

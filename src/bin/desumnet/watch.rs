@@ -37,7 +37,7 @@ use crate::{
     scoring::{Scoring, Yardstick},
 };
 
-/// What comes about once in so much time is kept, unless the user says otherwise.
+/// Moments that come about once in so much time are kept, unless the user says otherwise.
 const ONCE_IN: Duration = Duration::from_secs(3600);
 /// The same of a head: what is likelier wanted than not.
 const LIKELY: f64 = 0.5;
@@ -105,12 +105,12 @@ pub struct Args {
     scoring: Scoring,
 }
 
-/// What is kept.
+/// The moments that are kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Level {
-    /// What comes about once in so much time, or more rarely.
+    /// Those that come about once in so much time, or more rarely.
     OnceIn(Duration),
-    /// What scores as high.
+    /// Those that score as high.
     Score(f64),
 }
 
@@ -190,7 +190,7 @@ fn watched_now() -> MutexGuard<'static, Vec<Stop>> {
 }
 
 impl Args {
-    /// What is kept; `None`: a share.
+    /// The moments to keep; `None`: a share.
     ///
     /// # Errors
     /// If the threshold is none of this importance; of the model.
@@ -254,7 +254,7 @@ impl Args {
         }
     }
 
-    /// What scores a camera's pictures.
+    /// The bin that scores a camera's pictures.
     fn scorer(&self, usual: &Path) -> Result<gst::Element, Box<dyn Error>> {
         let bin = gst::Bin::new();
         let score = self.scoring.element()?;

@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{SyncSender, sync_channel},
+        mpsc::SyncSender,
     },
     time::Duration,
 };
@@ -20,6 +20,7 @@ use self::keep::{Built, PartError, lacking};
 use super::{Arrival, SourceError, lip_sync::LipSync};
 use crate::{
     missing::Missing,
+    stall::within,
     watch::{clock::Clock, metrics::Counts},
 };
 
@@ -326,17 +327,6 @@ impl Drop for Connection {
             let _ = pipeline.remove(&bin);
         });
     }
-}
-
-/// Does it in another thread, and waits for that no longer than `patience`.
-pub fn within(patience: Duration, work: impl FnOnce() + Send + 'static) {
-    let (done, waiting) = sync_channel::<()>(0);
-    std::thread::spawn(move || {
-        work();
-        drop(done);
-    });
-    // It is told by hanging up.
-    let _ = waiting.recv_timeout(patience);
 }
 
 /// Gives a source what suits a recording: nothing lost on the way, and an end to waiting. Notes when it has shown all that it has.
