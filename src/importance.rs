@@ -14,7 +14,6 @@ use crate::network::{Network, Pass, rows_of, wide};
 pub enum Form {
     /// The category's probability times the gradient of its class score. Not Equation 1 but **our choice**, as it ranks best: the
     /// probability's own gradient vanishes where the network is sure.
-    #[default]
     #[enum_value(name = "Probability times the gradient of the class score (our choice)", nick = "weighted")]
     Weighted,
     /// Equation 1 of the class score before the softmax.
@@ -27,6 +26,11 @@ pub enum Form {
     /// **Our choice**.
     #[enum_value(name = "Departure from what the stream usually shows (our choice)", nick = "unusual")]
     Unusual,
+    /// [`Self::Weighted`] where a category fits what the stream shows, [`Self::Unusual`] where none does, as far as the model tells: see
+    /// [`crate::network::Calibration`]. **Our choice**.
+    #[default]
+    #[enum_value(name = "weighted where one of the categories fits, else unusual (our choice)", nick = "auto")]
+    Auto,
 }
 
 /// How frame scores become a segment's score (G in the paper): the `aggregation` setting.
@@ -48,6 +52,15 @@ impl Aggregation {
             Self::Max => frame_scores.iter().copied().fold(0.0, f32::max),
         }
     }
+}
+
+/// What a clip's map answers to, other than by one of the forms of a category.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Along {
+    /// As in [`Form::Weighted`].
+    Category(usize),
+    /// The features, in this direction.
+    Features(Vec<f32>),
 }
 
 /// A forward pass of N clips, kept until the category for the backward pass is known.
@@ -92,23 +105,39 @@ impl<'a> Forward<'a> {
     pub fn maps(mut self, categories: &[usize], form: Form) -> Result<Tensor, TchError> {
         let chosen = self.chosen(categories)?;
         match form {
-            Form::Weighted => weighted(&self.logit(&chosen, false)?, &self.probability(&chosen)?),
+            Form::Weighted | Form::Auto => weighted(&self.logit(&chosen, false)?, &self.probability(&chosen)?),
             Form::Logit => self.logit(&chosen, false),
             Form::Probability => self.backward(&self.softmax()?, &chosen, false),
             Form::Unusual => Err(TchError::Torch("what is unusual is of no category".into())),
         }
     }
 
-    /// The same with respect to each clip's features, each in its own direction.
+    /// The same, of each clip by its own target. All of a batch take one way back.
     ///
     /// # Errors
-    /// If the network gives no features; from libtorch.
-    pub fn maps_along(mut self, directions: &[Vec<f32>]) -> Result<Tensor, TchError> {
-        let features = self.pass.features.as_ref().ok_or_else(|| TchError::Torch("there are no features".into()))?;
-        let directions = Tensor::f_from_slice(&directions.concat())?.f_view(&*features.size())?;
-        let directions = directions.f_to_device(features.device())?.f_to_kind(features.kind())?;
-        let along = features.f_mul(&directions)?;
-        self.gradient(&along, false)
+    /// If the network gives no features, and one is asked for along them; from libtorch.
+    pub fn maps_of(mut self, targets: &[Along]) -> Result<Tensor, TchError> {
+        let logits = self.pass.logits.shallow_clone();
+        let mut guide = vec![0.0f32; logits.numel()];
+        let categories = logits.size()[1] as usize;
+        for (number, target) in targets.iter().enumerate() {
+            if let Along::Category(category) = *target {
+                guide[number * categories + category] = self.probabilities[number][category];
+            }
+        }
+        let mut outputs = guided(&logits, &guide)?;
+        if targets.iter().any(|target| matches!(target, Along::Features(_))) {
+            let features =
+                self.pass.features.as_ref().ok_or_else(|| TchError::Torch("there are no features".into()))?;
+            let width = features.size()[1] as usize;
+            let row = |target: &Along| match target {
+                Along::Features(direction) => direction.clone(),
+                Along::Category(_) => vec![0.0; width],
+            };
+            let guide: Vec<f32> = targets.iter().flat_map(row).collect();
+            outputs = outputs.f_add(&guided(features, &guide)?)?;
+        }
+        self.gradient(&outputs, false)
     }
 
     /// Frame scores, one a frame of each clip, at least 0: [`frame_scores`] of [`Self::maps`].
@@ -164,6 +193,13 @@ impl<'a> Forward<'a> {
         let score = outputs.f_sum(wide)?.f_mul_scalar(scale)?;
         self.pass.map(&score, again)?.f_to_kind(wide)?.f_div_scalar(scale)
     }
+}
+
+/// Each output of `[N, D]` times its number, summed over a clip's: `[N]`.
+fn guided(outputs: &Tensor, guide: &[f32]) -> Result<Tensor, TchError> {
+    let guide = Tensor::f_from_slice(guide)?.f_view(&*outputs.size())?;
+    let guide = guide.f_to_device(outputs.device())?.f_to_kind(outputs.kind())?;
+    outputs.f_mul(&guide)?.f_sum_dim_intlist([1].as_slice(), false, outputs.kind())
 }
 
 /// Maps `[N, T, H, W]`, each clip's times its probability of `[N, 1]`.

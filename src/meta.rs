@@ -55,10 +55,10 @@ pub struct ImportanceMeta {
     pub frame_score: f64,
     /// Frame scores aggregated, at least 0.
     pub segment_score: f64,
-    /// Rank of the segment's score among the latest, [0, 1]. With `importance=unusual`, h / (1 + h) of a segment whose like comes about
-    /// once in h hours.
+    /// Rank of the segment's score among the latest, [0, 1]; of one that was scored as unusual, h / (1 + h) where its like comes about once
+    /// in h hours.
     pub importance: f64,
-    /// The category that the segment was scored for; empty if nothing was scored yet, and with `importance=unusual`.
+    /// The category that the segment was scored for; empty if nothing was scored yet, and where it was scored as unusual.
     pub category: String,
     /// The segment's probability of that category, [0, 1].
     pub confidence: f64,

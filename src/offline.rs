@@ -151,20 +151,28 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     engine.check(options.form)?;
     let stream = engine.stream(Batching::default());
     let categories = &engine.header.categories;
-    let chosen = match Category::named(&options.category, categories)? {
-        Category::Fixed(number) => (number, None),
-        Category::Running(_) if engine.is_taught => (0, None),
-        Category::Running(_) if options.form == Form::Unusual => (0, Some(0.0)),
-        Category::Running(_) => {
-            let (number, confidence) = choose(&stream, video, options, |position, duration| {
+    let named = Category::named(&options.category, categories)?;
+    let is_judged = engine.is_taught || options.form == Form::Unusual;
+    let chosen = match named {
+        Category::Running(_) if !is_judged => {
+            let chosen = choose(&stream, video, options, |position, duration| {
                 progress(Progress { pass: 1, passes: 2, position, duration });
-            })?;
-            (number, Some(confidence))
+            });
+            Some(chosen?)
         }
+        _ => None,
     };
-    let (number, confidence) = chosen;
-    let passes = 1 + u32::from(confidence.is_some());
-    let request = Request { category: Category::Fixed(number), ..request(options) };
+    let passes = 1 + u32::from(chosen.is_some());
+    let form = match (options.form, chosen) {
+        (Form::Auto, Some((_, confidence))) if !engine.fits(confidence) => Form::Unusual,
+        (Form::Auto, _) => Form::Weighted,
+        (form, _) => form,
+    };
+    let number = match (named, chosen) {
+        (Category::Fixed(number), _) | (_, Some((number, _))) => number,
+        _ => 0,
+    };
+    let request = Request { category: Category::Fixed(number), ..request(form, options.aggregation) };
     let name = |category: Option<usize>| category.map(|number| categories[number].clone()).unwrap_or_default();
     let mut segments: Vec<SegmentScores> = Vec::new();
     // Of segments with a score of their own: number, and what they show.
@@ -243,8 +251,12 @@ pub fn score(video: &str, options: &Options, mut progress: impl FnMut(Progress))
     let mut scores = VideoScores {
         video: video.into(),
         model: options.model.display().to_string(),
-        category: name(Some(number).filter(|_| engine.is_taught || options.form != Form::Unusual)),
-        confidence: confidence.unwrap_or(mean),
+        category: name(Some(number).filter(|_| engine.is_taught || form != Form::Unusual)),
+        confidence: match chosen {
+            _ if form == Form::Unusual && !engine.is_taught => 0.0,
+            Some((_, confidence)) => confidence,
+            None => mean,
+        },
         duration_ns,
         first_ns: source.first_ns(),
         told_ns: source.duration().unwrap_or(0),
@@ -273,8 +285,8 @@ fn with_hindsight(segments: &mut [SegmentScores], looks: Vec<(usize, Look)>) {
 }
 
 /// What the engine is asked for each segment, but for the category.
-fn request(options: &Options) -> Request {
-    Request { form: options.form, aggregation: options.aggregation, ..Request::default() }
+fn request(form: Form, aggregation: Aggregation) -> Request {
+    Request { form, aggregation, ..Request::default() }
 }
 
 /// The category with the highest mean prediction over 10 segments drawn at random, and that mean. The draw is the same
@@ -297,7 +309,7 @@ fn choose(
     let mean = std::sync::Arc::new(std::sync::Mutex::new(RunningMean::default()));
     let category = Category::Running(mean.clone());
     for clip in drawn {
-        let request = Request { category: category.clone(), ..request(options) };
+        let request = Request { category: category.clone(), ..request(Form::Weighted, options.aggregation) };
         stream.score(clip.centre_crop(), request)?;
     }
     let mean = mean.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use gstdesumnet::{
     engine::{Batching, Category, Engine, Request, RunningMean, ScoreError},
     importance::{Form, Forward},
-    network::{CLIP_BYTES, Device, Network, Precision},
+    network::{CLIP_BYTES, Calibration, Device, Network, Precision},
 };
 
 fn request(category: Category) -> Request {
@@ -163,6 +163,77 @@ fn running_category_leads_by_the_mean_so_far() {
     // Means: (.2 .5 .3), (.4 .35 .25), (.3 .3 .4).
     assert_eq!(leaders, [1, 0, 2]);
     assert!((mean.probabilities()[2] - 0.4).abs() < 1e-6);
+}
+
+#[test]
+fn a_category_that_fits_goes_on_fitting_with_a_little_less() {
+    let mut mean = RunningMean::default();
+    let mut fits = |p: f32| {
+        mean.add(&[p, 0.0]);
+        mean.leader_fits(0.5)
+    };
+    // Means: .6 .5 .42 .35 .45 .5. Once it fits, 0.4 is enough.
+    let found: Vec<bool> = [0.6, 0.4, 0.26, 0.14, 0.85, 0.75].into_iter().map(&mut fits).collect();
+    assert_eq!(found, [true, true, true, false, false, true]);
+}
+
+/// A tiny model that says of a category that it fits from this mean probability on.
+fn calibrated(folder: &std::path::Path, fits: f64) -> std::path::PathBuf {
+    let mut model = common::tiny_network(1);
+    model.header.calibration = Some(Calibration { temperature: 1.0, fits });
+    let path = folder.join(format!("{fits}.safetensors"));
+    model.save(&path, tch::Kind::Float).unwrap();
+    path
+}
+
+#[test]
+fn auto_scores_for_a_category_that_fits_and_else_for_what_is_unusual() {
+    let folder = tempfile::tempdir().unwrap();
+    let scores = |fits: f64, form: Form, category: &str| -> Vec<(Option<usize>, f32, Vec<f32>)> {
+        let model = calibrated(folder.path(), fits);
+        let engine = Engine::shared(&model, Device::Cpu, Precision::F32).unwrap();
+        let category = Category::named(category, &engine.header.categories).unwrap();
+        let request = Request { category, form, seconds: 0.64, ..Request::default() };
+        let stream = engine.stream(Batching::default());
+        let score = |seed: usize| stream.score(clip(seed * seed), request.clone()).unwrap();
+        (0..6).map(score).map(|score| (score.category, score.score, score.frame_scores)).collect()
+    };
+    assert_eq!(scores(0.0, Form::Auto, "auto"), scores(0.0, Form::Weighted, "auto"));
+    assert_eq!(scores(1.0, Form::Auto, "auto"), scores(1.0, Form::Unusual, "auto"));
+    assert!(scores(1.0, Form::Auto, "auto").iter().all(|score| score.0.is_none()));
+    // Of a category that the user names, nobody asks whether it fits.
+    assert_eq!(scores(1.0, Form::Auto, "sailing"), scores(1.0, Form::Weighted, "sailing"));
+}
+
+#[test]
+fn a_batch_may_hold_both_what_fits_and_what_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::shared(&calibrated(folder.path(), 1.0), Device::Cpu, Precision::F32).unwrap();
+    let batching = Batching { size: 2, timeout: std::time::Duration::from_secs(60) };
+    let streams = [engine.stream(batching), engine.stream(batching)];
+    let requests = ["sailing", "auto"].map(|name| Request {
+        category: Category::named(name, &engine.header.categories).unwrap(),
+        form: Form::Auto,
+        maps: true,
+        ..Request::default()
+    });
+    let (sender, answers) = mpsc::channel();
+    for (number, (stream, request)) in streams.iter().zip(&requests).enumerate() {
+        let sender = sender.clone();
+        let reply = Box::new(move |answer: Result<_, _>| sender.send((number, answer.unwrap())).unwrap());
+        stream.submit(clip(7), request.clone(), None, reply);
+    }
+    let alone = Engine::shared(&calibrated(folder.path(), 1.0), Device::Cpu, Precision::F32).unwrap();
+    let alone = alone.stream(Batching::default());
+    for _ in 0..2 {
+        let (number, answer) = answers.recv().unwrap();
+        let expected = alone.score(clip(7), Request { usual: Default::default(), ..requests[number].clone() }).unwrap();
+        assert_eq!(answer.category, [Some(2), None][number]);
+        assert!((answer.score - expected.score).abs() <= 1e-5 * expected.score, "{} {}", answer.score, expected.score);
+        assert_eq!(answer.frame_scores.len(), 16);
+        let close = |(got, wanted): (&f32, &f32)| (got - wanted).abs() <= 1e-4 * expected.score;
+        assert!(answer.frame_scores.iter().zip(&expected.frame_scores).all(close), "{number}");
+    }
 }
 
 #[test]

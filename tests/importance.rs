@@ -158,7 +158,7 @@ mod reference {
                 Form::Logit => hot(c),
                 Form::Weighted => p[category] * hot(c),
                 Form::Probability => p[category] * (hot(c) - p[c]),
-                Form::Unusual => unreachable!("not of a category"),
+                Form::Unusual | Form::Auto => unreachable!("not of a category alone"),
             })
             .collect();
         for (i, layer) in model.layers[CONVS..].iter().enumerate().rev() {

@@ -5,29 +5,58 @@ mod common;
 use common::text;
 use gstdesumnet::{
     importance::{Aggregation, Form},
-    network::{Device, Precision},
+    network::{Calibration, Device, Precision},
     offline::{Options, Progress, VideoScores, score},
     segmenter::Stride,
 };
 
 const SEGMENT: u64 = 640_000_000;
 
-/// A video of as many frames, at 25 a second, and the times at which each pass over it was.
-fn passes(frames: u32) -> (VideoScores, [Vec<u64>; 2]) {
+fn scored(folder: &std::path::Path, fits: Option<f64>, category: &str, form: Form) -> VideoScores {
+    let mut model = common::tiny_network(1);
+    model.header.calibration = fits.map(|fits| Calibration { temperature: 1.0, fits });
+    let [path, video] = ["a.safetensors", "ball.mp4"].map(|name| folder.join(name));
+    model.save(&path, tch::Kind::Float).unwrap();
+    if !video.exists() {
+        common::render(&video, "ball", 60);
+    }
+    let options = Options { form, category: category.into(), ..options(path, 1) };
+    VideoScores { model: String::new(), ..score(text(&video), &options, |_| ()).unwrap() }
+}
+
+#[test]
+fn auto_asks_whether_the_category_fits_the_video() {
     let folder = tempfile::tempdir().unwrap();
-    let video = folder.path().join("ball.mp4");
-    common::render(&video, "ball", frames);
-    let options = Options {
-        model: common::tiny_model(folder.path()),
+    let scored = |fits, category: &str, form| scored(folder.path(), fits, category, form);
+    let [weighted, unusual] = [Form::Weighted, Form::Unusual].map(|form| scored(None, "auto", form));
+    assert_eq!((unusual.category.as_str(), unusual.confidence), ("", 0.0));
+    let confidence = f64::from(weighted.confidence);
+    assert_eq!(scored(Some(confidence - 1e-3), "auto", Form::Auto), weighted);
+    assert_eq!(scored(Some(confidence + 1e-3), "auto", Form::Auto), unusual);
+    assert_eq!(scored(None, "auto", Form::Auto), weighted);
+    assert_eq!(scored(Some(1.0), "cooking", Form::Auto), scored(None, "cooking", Form::Weighted));
+}
+
+fn options(model: std::path::PathBuf, interval: u64) -> Options {
+    Options {
+        model,
         device: Device::Cpu,
         precision: Precision::F32,
         category: "auto".into(),
         form: Form::Weighted,
         aggregation: Aggregation::Mean,
         stride: Stride::Auto,
-        // Only a few need be scored.
-        interval: 50,
-    };
+        interval,
+    }
+}
+
+/// A video of as many frames, at 25 a second, and the times at which each pass over it was.
+fn passes(frames: u32) -> (VideoScores, [Vec<u64>; 2]) {
+    let folder = tempfile::tempdir().unwrap();
+    let video = folder.path().join("ball.mp4");
+    common::render(&video, "ball", frames);
+    // Only a few need be scored.
+    let options = options(common::tiny_model(folder.path()), 50);
     let mut times = [Vec::new(), Vec::new()];
     let scores = score(text(&video), &options, |Progress { pass, position, .. }| {
         times[pass as usize - 1].push(position);

@@ -94,7 +94,7 @@ impl Small {
             Form::Logit => hot(c),
             Form::Weighted => p(category) * hot(c),
             Form::Probability => p(category) * (hot(c) - p(c)),
-            Form::Unusual => unreachable!("not of a category"),
+            Form::Unusual | Form::Auto => unreachable!("not of a category alone"),
         };
         let mut gradient = vec![[0.0; 3]; frames * height * width];
         for k in 0..FILTERS {

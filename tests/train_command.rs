@@ -209,11 +209,33 @@ fn a_trunk_learns_from_another_network_without_categories() {
     let kept: Vec<PathBuf> = kept.filter(|path| path.extension().is_some_and(|e| e == "features")).collect();
     assert_eq!(kept.len(), 5);
     assert!(kept.iter().all(|path| path.metadata().unwrap().len() % (4 * 2048) == 0));
+    // Videos of no category are learned from, too; and when there is none is told by others.
+    fs::create_dir(place.path("others")).unwrap();
+    common::render(&place.path("others/bar.mp4"), "bar", 24);
+    common::render(&place.path("none.mp4"), "snow", 24);
     let tuned = place.run(
-        "finetune --model trunk.safetensors --data videos --epochs 0 --small 32x8:1 --batch 2 --clips-per-video 1 --output tuned.safetensors",
+        "finetune --model trunk.safetensors --data videos --none others --epochs 0 --small 32x8:1 --batch 2 --clips-per-video 1 \
+         --mixup 0.2 --balance --average 0.9 --augment crop,flip,erase --output tuned.safetensors",
     );
     assert!(tuned.ok, "{}", tuned.err);
-    assert_eq!(Model::load(&place.path("tuned.safetensors")).unwrap().header.categories.len(), 2);
+    let found =
+        place.run("calibrate --model tuned.safetensors --data videos --none none.mp4 others --output sure.safetensors");
+    assert!(found.ok && found.err.contains("a category fits from a mean probability of 0."), "{}", found.err);
+    assert!(found.err.contains("was trained on 4 of the videos: left out"), "{}", found.err);
+    assert!(
+        found.err.contains("1.000 of 2 videos keep one, ") && found.err.contains(" of 1 that show none"),
+        "{}",
+        found.err
+    );
+    let [tuned, sure] = ["tuned", "sure"].map(|name| Model::load(&place.path(&format!("{name}.safetensors"))).unwrap());
+    assert_eq!((sure.header.categories.len(), tuned.header.calibration), (2, None));
+    let calibration = sure.header.calibration.unwrap();
+    assert!(calibration.is_sound() && calibration.fits > 0.4, "{calibration:?}");
+    let fc8 = |model: &Model| Vec::<f64>::try_from(model.layers[7].weight.to_kind(tch::Kind::Double).view(-1)).unwrap();
+    for (sure, tuned) in fc8(&sure).iter().zip(fc8(&tuned)) {
+        let expected = tuned / calibration.temperature;
+        assert!((sure - expected).abs() <= expected.abs() / 256.0, "{sure} {expected}");
+    }
 }
 
 #[test]

@@ -112,8 +112,9 @@ fn a_resumed_run_ends_with_the_same_bits() {
     let folder = tempfile::tempdir().unwrap();
     let set = labelled(folder.path());
     let checkpoint = folder.path().join("checkpoint.safetensors");
-    for optimizer in ["sgd", "adamw"] {
-        let settings = settings(&format!("--optimizer {optimizer} --augment crop,flip,colour"));
+    let all = "adamw --augment crop,flip,erase --mixup 0.3 --balance --average 0.9";
+    for flags in ["sgd --augment crop,flip,colour", all] {
+        let settings = settings(&format!("--optimizer {flags}"));
         let mut whole = trainer(&set, &SCRATCH, &settings);
         let whole_steps = finish(&mut whole);
         assert_eq!(whole_steps.len(), 9);
@@ -136,7 +137,7 @@ fn a_resumed_run_ends_with_the_same_bits() {
         let steps = finish(&mut resumed);
         let told = |steps: &[Step]| steps.iter().map(|s| (s.steps, s.clips, s.loss, s.accuracy)).collect::<Vec<_>>();
         assert_eq!(told(&steps), told(&whole_steps[5..]));
-        assert!(weights(&resumed) == weights(&whole), "{optimizer}: the weights differ");
+        assert!(weights(&resumed) == weights(&whole), "{flags}: the weights differ");
     }
 }
 

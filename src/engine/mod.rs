@@ -4,12 +4,12 @@
 //! come out as numbers. Streams take turns, and what waits of them goes through the network together. Files bound what waits
 //! themselves, by waiting; of live streams the engine gives up what it has no time for, and tells them to ask for less.
 
+mod batch;
 mod load;
 mod queue;
 
 use std::{
     collections::HashMap,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak,
@@ -25,10 +25,10 @@ use thiserror::Error;
 
 use crate::{
     clip::Geometry,
-    importance::{self, Aggregation, Form, Forward},
+    importance::{Aggregation, Form},
     maps::Maps,
     network::{self, Device, Header, Network, NetworkError, Precision},
-    unusual::{Departure, Eye, Look, Usual, motion},
+    unusual::{Eye, Look, Usual},
 };
 
 use load::Load;
@@ -91,11 +91,17 @@ impl Category {
     }
 }
 
+/// What of the least mean is enough for a category that fits already: scores are of two kinds, and not to change between them with every
+/// segment.
+const GRACE: f32 = 0.8;
+
 /// Mean prediction over the segments of a stream.
 #[derive(Default)]
 pub struct RunningMean {
     sum: Vec<f64>,
     segments: u64,
+    /// The leader was found to fit.
+    fits: bool,
 }
 
 impl RunningMean {
@@ -118,6 +124,14 @@ impl RunningMean {
     pub fn leader(&self) -> usize {
         argmax(&self.probabilities())
     }
+
+    /// Whether the leader fits: its mean is at least this, or not much less where it did so far.
+    pub fn leader_fits(&mut self, least: f32) -> bool {
+        let probabilities = self.probabilities();
+        let least = if self.fits { GRACE * least } else { least };
+        self.fits = probabilities.get(argmax(&probabilities)).is_some_and(|&mean| mean >= least);
+        self.fits
+    }
 }
 
 /// What is asked of the engine.
@@ -128,7 +142,7 @@ pub struct Request {
     pub aggregation: Aggregation,
     /// The importance maps are wanted, too.
     pub maps: bool,
-    /// What the stream usually shows; only [`Form::Unusual`] asks and teaches it.
+    /// What the stream usually shows; only [`Form::Unusual`] and [`Form::Auto`] ask and teach it.
     pub usual: Arc<Mutex<Usual>>,
     /// Seconds of the stream that the segment stands for.
     pub seconds: f64,
@@ -141,7 +155,7 @@ pub struct Score {
     pub category: Option<usize>,
     /// The segment's probability of that category; 0 without one.
     pub confidence: f32,
-    /// Of [`Form::Unusual`]: what it was judged by.
+    /// What it was judged by, if it was scored for how unusual it is.
     pub unusual: Option<Unusual>,
     /// One for each of the clip's frames, at least 0.
     pub frame_scores: Vec<f32>,
@@ -338,12 +352,12 @@ impl Engine {
                     if !network.has_kernels() && ahead.is_none() {
                         ahead = queue.at_hand(expected).map(|batch| {
                             // What fails here fails again in its turn, and is told then.
-                            let input = network.input(&clips_of(&batch)).ok();
+                            let input = network.input(&batch::clips_of(&batch)).ok();
                             Ahead { batch, input }
                         });
                     }
                 };
-                let answers = score_batch(&network, eye.as_ref(), &batch, input, &mut look_ahead);
+                let answers = batch::score(&network, eye.as_ref(), &batch, input, &mut look_ahead);
                 expected = began.elapsed();
                 let live = batch.iter().filter(|job| job.live).count();
                 queue.lock().load.worked(expected.mul_f64(live as f64 / batch.len() as f64));
@@ -361,6 +375,12 @@ impl Engine {
     /// [`NoFeatures`]
     pub fn check(&self, form: Form) -> Result<(), NoFeatures> {
         if form == Form::Unusual && self.features.is_none() { Err(NoFeatures) } else { Ok(()) }
+    }
+
+    /// Whether a category of this mean probability fits: any does to a model that was not calibrated, or gives nothing else to go by.
+    pub fn fits(&self, probability: f32) -> bool {
+        let calibration = self.header.calibration.filter(|_| self.features.is_some());
+        calibration.is_none_or(|calibration| probability >= calibration.fits as f32)
     }
 
     /// A stream of its own: it gets its turn, whatever others wait for.
@@ -438,165 +458,6 @@ impl Stream {
 pub(crate) fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into())).unwrap_or_else(|| "unknown reason".into())
-}
-
-fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {
-    jobs.iter().map(|job| &*job.clip).collect()
-}
-
-/// What a segment is scored for.
-#[derive(Clone)]
-enum Target {
-    Category(usize),
-    Unusual(Departure, Look),
-    /// Of what a person taught: the probability.
-    Taught(f32),
-}
-
-/// An answer for each; what is wrong with one does the others no harm.
-/// `input`: what libtorch begins with, if that is made already. `look_ahead` is called while the device computes.
-fn score_batch(
-    network: &Network,
-    eye: Option<&Eye>,
-    batch: &[Job],
-    input: Option<Tensor>,
-    look_ahead: &mut dyn FnMut(),
-) -> Vec<Result<Score, ScoreError>> {
-    let mut targets = vec![None; batch.len()];
-    let mut attempt = |jobs: &[Job], input: Option<Tensor>, targets: &mut [Option<Target>]| {
-        catch_unwind(AssertUnwindSafe(|| score(network, eye, jobs, input, targets, look_ahead)))
-            .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
-    };
-    match attempt(batch, input, &mut targets) {
-        Ok(scores) => scores,
-        Err(error) if batch.len() == 1 => vec![Err(error)],
-        Err(_) => {
-            let each = batch.chunks(1).zip(targets.chunks_mut(1));
-            each.flat_map(|(job, target)| attempt(job, None, target).unwrap_or_else(|error| vec![Err(error)])).collect()
-        }
-    }
-}
-
-/// Forward, target, backward. The targets are kept for another attempt: a stream counts each of its segments once.
-fn score(
-    network: &Network,
-    eye: Option<&Eye>,
-    jobs: &[Job],
-    input: Option<Tensor>,
-    targets: &mut [Option<Target>],
-    look_ahead: &mut dyn FnMut(),
-) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
-    let began = Instant::now();
-    let torch = |error: tch::TchError| ScoreError::Failed(format!("libtorch failed: {error}"));
-    let pass = input.map_or_else(|| network.forward(&clips_of(jobs)), |input| network.forward_input(input));
-    let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
-    let probabilities = forward.probabilities.clone();
-    let form = jobs[0].request.form;
-    let head = network.head.as_ref();
-    let features = if form == Form::Unusual || head.is_some() { forward.features().map_err(torch)? } else { None };
-    for (number, (job, target)) in jobs.iter().zip(&mut *targets).enumerate() {
-        if target.is_some() {
-            continue;
-        }
-        let Request { category, usual, seconds, .. } = &job.request;
-        let Geometry { frames, crop_width, .. } = network.clip;
-        *target = Some(match (&features, eye) {
-            (Some(features), _) if let Some(head) = head => {
-                let motion = motion::motion(&job.clip, frames, crop_width);
-                Target::Taught(head.probability(&features[number], &motion))
-            }
-            (Some(features), Some(eye)) => {
-                let look = eye.look(&features[number], &job.clip, frames, crop_width);
-                let departure = usual.lock().unwrap_or_else(PoisonError::into_inner).judge(&look, *seconds);
-                Target::Unusual(departure, look)
-            }
-            _ if form == Form::Unusual => return Err(ScoreError::Failed(NoFeatures.to_string())),
-            _ => Target::Category(match category {
-                Category::Fixed(category) => *category,
-                Category::Running(mean) => {
-                    mean.lock().unwrap_or_else(PoisonError::into_inner).add(&probabilities[number])
-                }
-            }),
-        });
-    }
-    let targets: Vec<Target> = targets.iter().flatten().cloned().collect();
-    let maps = maps(network, forward, jobs, &targets, eye).map_err(torch)?;
-    look_ahead();
-    let frame_scores = maps.as_ref().map(importance::frame_scores).transpose().map_err(torch)?;
-    let inference = began.elapsed();
-    let answers = targets.into_iter().enumerate().map(|(number, target)| {
-        let Request { aggregation, maps: wanted, .. } = jobs[number].request;
-        let frame_scores = frame_scores.as_ref().map(|all| all[number].clone()).unwrap_or_default();
-        let own = |maps: &Tensor| maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
-        let maps = maps.as_ref().filter(|_| wanted).map(own).transpose()?;
-        let score = match target {
-            Target::Category(category) => Score {
-                category: Some(category),
-                confidence: probabilities[number][category],
-                unusual: None,
-                score: aggregation.of(&frame_scores),
-                frame_scores,
-                maps,
-                inference,
-            },
-            Target::Unusual(Departure { score, hours, .. }, look) => Score {
-                category: None,
-                confidence: 0.0,
-                unusual: Some(Unusual { look, hours }),
-                score: score as f32,
-                frame_scores: shared_out(score as f32, frame_scores, network.clip.frames),
-                maps,
-                inference,
-            },
-            Target::Taught(probability) => Score {
-                category: Some(0),
-                confidence: probability,
-                unusual: None,
-                score: probability,
-                frame_scores: shared_out(probability, frame_scores, network.clip.frames),
-                maps,
-                inference,
-            },
-        };
-        if !score.score.is_finite() {
-            let reason = "its score is not a finite number; use precision=f32 or another model";
-            return Err(ScoreError::Failed(reason.into()));
-        }
-        Ok(score)
-    });
-    Ok(answers.collect())
-}
-
-/// The importance maps of a batch; `None` where nobody asks for what they tell: the way back through the network costs half as much again
-/// as the way there.
-fn maps(
-    network: &Network,
-    forward: Forward,
-    jobs: &[Job],
-    targets: &[Target],
-    eye: Option<&Eye>,
-) -> Result<Option<Tensor>, tch::TchError> {
-    let (mut categories, mut directions) = (Vec::new(), Vec::new());
-    for target in targets {
-        match target {
-            Target::Category(category) => categories.push(*category),
-            Target::Unusual(departure, _) => directions.extend(eye.map(|eye| eye.direction(&departure.direction))),
-            Target::Taught(probability) => directions.extend(network.head.as_ref().map(|head| {
-                // As in the form `weighted`: the probability's own gradient vanishes where it is sure.
-                head.features.iter().map(|by| by * probability).collect()
-            })),
-        }
-    }
-    if directions.is_empty() {
-        return forward.maps(&categories, jobs[0].request.form).map(Some);
-    }
-    if jobs.iter().any(|job| job.request.maps) { forward.maps_along(&directions).map(Some) } else { Ok(None) }
-}
-
-/// A segment's score on its frames, whose mean it is: in proportion to what their maps tell, or alike where there are none.
-fn shared_out(score: f32, of_maps: Vec<f32>, frames: usize) -> Vec<f32> {
-    let mean = of_maps.iter().sum::<f32>() / of_maps.len().max(1) as f32;
-    if mean > 0.0 { of_maps.into_iter().map(|frame| score * frame / mean).collect() } else { vec![score; frames] }
 }
 
 /// Number of the largest value; the first of equals.

@@ -26,7 +26,7 @@ use layers::Layers;
 use script::Script;
 
 pub use device::{Device, DeviceError, Precision};
-pub use model::{CONVS, DEVIATIONS, Header, LAYERS, Layer, MEANS, Model, ModelError, POOLED};
+pub use model::{CONVS, Calibration, DEVIATIONS, Header, LAYERS, Layer, MEANS, Model, ModelError, POOLED};
 pub use script::{ScriptError, telling_line};
 pub use sidecar::{Layout, Sidecar, SidecarError, sidecar_of};
 
@@ -67,14 +67,14 @@ pub enum NetworkError {
 /// A model on a device, ready to score.
 pub struct Network {
     pub header: Header,
-    /// What a clip is to it.
+    /// Size of a clip, as it takes it.
     pub clip: Geometry,
     pub device: tch::Device,
     /// Element type of the convolutions, or of the whole script; all else is [`wide`] of it.
     pub kind: Kind,
     /// How many features it gives of a clip, if any.
     pub features: Option<usize>,
-    /// What a person taught it; its header has a single category then, which is that.
+    /// The layer that a person taught; the header has a single category then, which is what it was taught.
     pub head: Option<Head>,
     body: Body,
     mean: Tensor,
@@ -89,7 +89,7 @@ enum Body {
 }
 
 impl Network {
-    /// What scores: a model file, or a head with the model that it belongs to.
+    /// A model file, or a head with the model that it belongs to.
     ///
     /// # Errors
     /// [`NetworkError`]: as of [`Self::load`]; a head without its model.
@@ -290,7 +290,7 @@ pub struct Pass<'a> {
     from: Leaf<'a>,
 }
 
-/// What libtorch's graph begins with.
+/// Where libtorch's graph begins.
 enum Leaf<'a> {
     /// Normalised pixels, `[N, 3, T, H, W]`.
     Input(Tensor),

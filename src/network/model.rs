@@ -2,7 +2,8 @@
 //!
 //! Header metadata, each value JSON: `format` ("desumnet"), `version` (1), `categories` (list of names), `clip`
 //! (`{"frames": 16, "width": 171, "height": 128, "crop": 112}`), `mean` and `std` (RGB, of pixel values 0..255),
-//! `provenance` (object: where the weights come from). Batch normalisation is folded into the convolutions.
+//! `provenance` (object: where the weights come from) and, if measured, `calibration` (`{"temperature": ..., "fits": ...}`:
+//! [`Calibration`]). Batch normalisation is folded into the convolutions.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -87,6 +88,25 @@ pub struct Header {
     pub std: [f64; 3],
     /// Where the weights come from: data, settings, accuracy.
     pub provenance: serde_json::Value,
+    /// If it was measured.
+    pub calibration: Option<Calibration>,
+}
+
+/// How far the probabilities can be trusted, measured on videos that the network has not learned from (`desumnet-train calibrate`).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Calibration {
+    /// What fc8 has been divided by, so that the probabilities are right as often as they say (Guo et al., 2017: temperature scaling).
+    pub temperature: f64,
+    /// Least mean probability, over a video's segments, of a category that fits it: with less, it shows none of them.
+    pub fits: f64,
+}
+
+impl Calibration {
+    /// Whether it can be meant.
+    pub fn is_sound(&self) -> bool {
+        self.temperature.is_finite() && self.temperature > 0.0 && (0.0..=1.0).contains(&self.fits)
+    }
 }
 
 /// A weight as the file has it: float32 or a 16-bit float, on the CPU.
@@ -153,6 +173,21 @@ impl Model {
         Ok(self)
     }
 
+    /// Divides fc8 by the temperature, and notes what was found.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn calibrate(&mut self, found: Calibration) -> Result<(), tch::TchError> {
+        for tensor in self.layers.last_mut().into_iter().flat_map(|fc8| [&mut fc8.weight, &mut fc8.bias]) {
+            // Rounded once.
+            let kind = tensor.kind();
+            *tensor = tensor.f_to_kind(Kind::Double)?.f_div_scalar(found.temperature)?.f_to_kind(kind)?;
+        }
+        let before = self.header.calibration.map_or(1.0, |calibration| calibration.temperature);
+        self.header.calibration = Some(Calibration { temperature: before * found.temperature, ..found });
+        Ok(())
+    }
+
     /// A second model of the same weights, in the same memory.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
@@ -182,7 +217,7 @@ impl Model {
 impl Header {
     fn to_metadata(&self) -> HashMap<String, String> {
         let json = |value: serde_json::Value| value.to_string();
-        HashMap::from([
+        let mut metadata = HashMap::from([
             ("format".into(), json(FORMAT.into())),
             ("version".into(), json(VERSION.into())),
             ("categories".into(), json(self.categories.clone().into())),
@@ -190,7 +225,10 @@ impl Header {
             ("mean".into(), json(serde_json::json!(self.mean))),
             ("std".into(), json(serde_json::json!(self.std))),
             ("provenance".into(), json(self.provenance.clone())),
-        ])
+        ]);
+        metadata
+            .extend(self.calibration.map(|calibration| ("calibration".into(), json(serde_json::json!(calibration)))));
+        metadata
     }
 
     fn from_metadata(metadata: &HashMap<String, String>) -> Result<Self, String> {
@@ -215,6 +253,7 @@ impl Header {
             mean: field(metadata, "mean")?,
             std: field(metadata, "std")?,
             provenance: field(metadata, "provenance")?,
+            calibration: metadata.get("calibration").map(|_| field(metadata, "calibration")).transpose()?,
         };
         header.check().map(|()| header)
     }
@@ -233,6 +272,11 @@ impl Header {
         }
         if let Some(twice) = self.categories.iter().find(|name| !seen.insert(*name)) {
             return Err(format!("its header's `categories` has `{twice}` twice"));
+        }
+        if let Some(calibration) = self.calibration.filter(|calibration| !calibration.is_sound()) {
+            return Err(format!(
+                "its header's `calibration` is {calibration:?}, not a temperature above 0 and a probability"
+            ));
         }
         for (field, values, usable) in [("mean", self.mean, MEANS), ("std", self.std, DEVIATIONS)] {
             if values.iter().any(|value| !usable.contains(value)) {

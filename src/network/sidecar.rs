@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use tch::{TchError, Tensor};
 use thiserror::Error;
 
-use super::{Header, model::DEVIATIONS};
+use super::{Calibration, Header, model::DEVIATIONS};
 use crate::clip::{CROP, Geometry, HEIGHT, WIDTH};
 
 /// Longest clip, frames: beyond it, a segment would last over ten seconds.
@@ -23,10 +23,12 @@ const MAX_SIDE: usize = 2048;
 const MAX_BYTES: usize = 256 << 20;
 
 /// The fields that there are.
-const FIELDS: [&str; 8] = ["categories", "clip_length", "size", "resize", "mean", "std", "pixel_range", "layout"];
+const FIELDS: [&str; 9] =
+    ["categories", "clip_length", "size", "resize", "mean", "std", "pixel_range", "layout", "fits"];
 const SIDES: &str = "pixels as [height, width], or one number for both";
 const LAYOUTS: &str = "NCTHW (the default) or NTCHW";
 const RANGES: &str = "1 (pixel values 0..1, the default) or 255 (0..255)";
+const FITS: &str = "the least mean probability of a category that fits a video, 0 to 1";
 const COLOURS: &str = "three numbers, for red, green and blue";
 
 /// What is wrong with the file beside a TorchScript model. Every message names the file, the reason and the remedy.
@@ -136,7 +138,11 @@ impl Fields<'_> {
             Some("NTCHW") => Layout::Ntchw,
             Some(other) => return Err(self.wrong("layout", format!("is `{other}`"), format!("give {LAYOUTS}"))),
         };
-        Ok(Sidecar { header: Header { categories, mean, std, provenance: Value::Null }, clip, layout })
+        let calibration = self.optional::<f64>("fits", FITS)?.map(|fits| Calibration { temperature: 1.0, fits });
+        if calibration.is_some_and(|calibration| !calibration.is_sound()) {
+            return Err(self.wrong("fits", "is no probability", format!("give {FITS}")));
+        }
+        Ok(Sidecar { header: Header { categories, mean, std, provenance: Value::Null, calibration }, clip, layout })
     }
 
     fn categories(&mut self) -> Result<Vec<String>, SidecarError> {

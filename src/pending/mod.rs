@@ -190,9 +190,11 @@ impl<T> Pending<T> {
             if self.ranking.0 != stream {
                 self.ranking = (stream, RunningQuantile::default());
             }
-            let rank = self.ranking.1.add(score.score);
-            // How rare it is tells more than its rank: on a quiet day the best is nothing.
-            let importance = score.unusual.as_ref().map_or(rank, |unusual| importance_of(unusual.hours));
+            let importance = match &score.unusual {
+                // How rare it is tells more than its rank: on a quiet day the best is nothing.
+                Some(unusual) => importance_of(unusual.hours),
+                None => self.ranking.1.add(score.score),
+            };
             (score, importance)
         });
         match (self.waiting.iter_mut().find(|(span, _)| span.index == index), scored) {

@@ -23,6 +23,47 @@ pub enum Augmentation {
     Corner,
     /// Contrast, brightness and colour of whole clips (not in the paper).
     Colour,
+    /// A grey rectangle in half of the clips (Zhong et al., 2020: random erasing; not in the paper).
+    Erase,
+}
+
+/// Shares of a clip's area that are erased, and of its sides, one by the other.
+const ERASED: std::ops::RangeInclusive<f64> = 0.02..=0.33;
+const ASPECTS: std::ops::RangeInclusive<f64> = 0.4..=2.5;
+
+/// A rectangle that is erased in all frames of a clip, as shares of its sides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Hole {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+}
+
+impl Hole {
+    /// One in half of the clips.
+    pub fn random(rng: &mut impl Rng) -> Option<Self> {
+        let (area, aspect) = (rng.random_range(ERASED), rng.random_range(ASPECTS.start().ln()..=ASPECTS.end().ln()));
+        let [width, height] = [aspect, -aspect].map(|aspect| (area * aspect.exp()).sqrt().min(1.0));
+        let [left, top] = [width, height].map(|side| rng.random_range(0.0..=1.0 - side));
+        rng.random_bool(0.5).then_some(Self { left, top, width, height })
+    }
+
+    /// Cuts it out of a normalised clip `[3, T, H, W]`, whose mean is 0, in place.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn cut(&self, clip: &Tensor) -> Result<(), TchError> {
+        let size = clip.size();
+        let span = |start: f64, share: f64, side: i64| {
+            let [from, to] = [start, start + share].map(|at| (at * side as f64).round() as i64);
+            (from, to - from)
+        };
+        let (left, width) = span(self.left, self.width, size[3]);
+        let (top, height) = span(self.top, self.height, size[2]);
+        let _ = clip.f_narrow(3, left, width)?.f_narrow(2, top, height)?.f_zero_()?;
+        Ok(())
+    }
 }
 
 /// How a clip is cut for training: the same for all of its frames.
@@ -243,6 +284,23 @@ mod tests {
             }
         }
         assert!(resized(&[0; 100], (84, 84), 112, Device::Cpu).is_err());
+    }
+
+    #[test]
+    fn a_hole_is_cut_out_of_every_frame_alike_and_nothing_else() {
+        let clip = Tensor::ones([3, 2, 10, 20], (Kind::Double, Device::Cpu));
+        Hole { left: 0.1, top: 0.4, width: 0.25, height: 0.2 }.cut(&clip).unwrap();
+        let left = Tensor::ones([3, 2, 10, 20], (Kind::Double, Device::Cpu));
+        let _ = left.narrow(3, 2, 5).narrow(2, 4, 2).zero_();
+        assert!(clip.equal(&left));
+        let mut rng = StdRng::seed_from_u64(1);
+        let holes: Vec<Option<Hole>> = (0..2_000).map(|_| Hole::random(&mut rng)).collect();
+        let cut: Vec<Hole> = holes.iter().copied().flatten().collect();
+        assert!((900..1_100).contains(&cut.len()), "{}", cut.len());
+        assert!(
+            cut.iter().all(|h| h.left >= 0.0 && h.left + h.width <= 1.0 && h.top >= 0.0 && h.top + h.height <= 1.0)
+        );
+        assert!(cut.iter().all(|h| (0.019..=0.331).contains(&(h.width * h.height))));
     }
 
     #[test]

@@ -95,7 +95,8 @@ pub fn import(path: &Path, widths: &[i64; 7], input: Input) -> Result<Import, Im
         return Err(nothing_fits(path, &left_out));
     }
     let categories = categories(path, widths, input.categories, found.get("fc8.weight").map(|(_, tensor)| tensor))?;
-    let header = Header { categories, mean: input.mean, std: input.std, provenance: serde_json::Value::Null };
+    let header =
+        Header { categories, mean: input.mean, std: input.std, provenance: serde_json::Value::Null, calibration: None };
     let mut model = untrained(widths, header)?;
 
     let (mut taken, mut random) = (Vec::new(), Vec::new());

@@ -2,13 +2,16 @@
 
 pub mod accuracy;
 pub mod augment;
+mod average;
 mod batches;
+pub mod calibration;
 pub mod checkpoint;
 pub mod compose;
 pub mod data;
 pub mod import;
 pub mod localise;
 pub mod log;
+mod mixing;
 pub mod network;
 pub mod optimizer;
 pub mod refine;

@@ -137,6 +137,13 @@ impl TrainingNetwork {
         Ok(network)
     }
 
+    /// Outputs of the layers but for fc8, as in [`crate::network::WIDTHS`], and of that.
+    pub fn widths(&self) -> ([i64; 7], usize) {
+        let convolutions = self.convolutions.iter().map(|conv| &conv.weight);
+        let weights: Vec<&Tensor> = convolutions.chain(self.connected.iter().map(|(weight, _)| weight)).collect();
+        (std::array::from_fn(|i| weights[i].size()[0]), weights[CONVS + 2].size()[0] as usize)
+    }
+
     pub fn fc6(&self) -> Fc6 {
         self.fc6
     }
@@ -278,6 +285,7 @@ mod tests {
             mean: [100.0, 110.0, 120.0],
             std: [50.0, 60.0, 70.0],
             provenance: serde_json::Value::Null,
+            calibration: None,
         }
     }
 

@@ -131,6 +131,17 @@ pub struct Settings {
     /// Share of the target that is spread over all categories (our choice)
     #[arg(long, default_value_t = 0.0, value_parser = share)]
     pub label_smoothing: f64,
+    /// Mix each clip with another of its minibatch, a share of it drawn from Beta(A, A), and what they show alike (Zhang et al., 2018: mixup;
+    /// our choice). 0: not at all
+    #[arg(long, value_name = "A", default_value_t = 0.0, value_parser = share)]
+    pub mixup: f64,
+    /// As many clips of each category in an epoch: rare ones more often, frequent ones not all (our choice)
+    #[arg(long)]
+    pub balance: bool,
+    /// Measure and write the running mean of the weights, of which each step keeps this share: 0.99, say (our choice) [default: the last
+    /// step's weights]
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub average: Option<f64>,
     /// Ways of changing clips, by commas; or none (paper, section 3.2: crop, flip, scale and corner)
     #[arg(long, default_value = "crop,flip,scale,corner", value_parser = augmentations)]
     pub augment: Augmentations,
@@ -147,7 +158,7 @@ fn augmentations(text: &str) -> Result<Augmentations, String> {
         return Ok(Vec::new());
     }
     text.split(',').map(|name| Augmentation::from_str(name, false)).collect::<Result<_, _>>().map_err(|reason| {
-        format!("{reason}; use some of crop, flip, scale, corner and colour with commas between, or none")
+        format!("{reason}; use some of crop, flip, scale, corner, colour and erase with commas between, or none")
     })
 }
 

@@ -5,10 +5,11 @@ use std::{collections::HashMap, path::Path};
 use tch::{Device, Kind, TchError, Tensor, nn};
 
 use super::{
+    average::Average,
     batches::{self, Batch},
     checkpoint::{self, CheckpointError, Progress},
     data::{CacheError, Dataset},
-    mix,
+    mix, mixing,
     network::{DROPOUT, Fc6, TrainingNetwork},
     optimizer::Optimizer,
     settings::{Phase, Settings},
@@ -106,6 +107,7 @@ pub struct Trainer<'a> {
     mean: [f64; 3],
     std: [f64; 3],
     progress: Progress,
+    average: Option<Average>,
 }
 
 impl<'a> Trainer<'a> {
@@ -163,9 +165,14 @@ impl<'a> Trainer<'a> {
         identity["fc6"] = serde_json::json!(network.fc6());
         identity["precision"] = format!("{kind:?}").into();
         let progress = Progress { settings: identity, fingerprint: data.fingerprint(), ..Default::default() };
-        let trainer = Self { data, settings, device, store, network, optimizer, mean, std, progress };
+        let average = None;
+        let mut trainer = Self { data, settings, device, store, network, optimizer, mean, std, progress, average };
         if !matches!(start, Start::Scratch { .. }) {
             trainer.calibrate()?;
+        }
+        if let Some(keep) = trainer.settings.average {
+            let average = Average::new(keep, &trainer.network, &trainer.store.variables(), device, kind)?;
+            trainer.average = Some(average);
         }
         Ok(trainer)
     }
@@ -210,7 +217,14 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`CheckpointError`]
     pub fn save(&self, path: &Path) -> Result<(), CheckpointError> {
-        checkpoint::save(path, &self.store.variables(), &self.optimizer, &self.progress)
+        checkpoint::save(path, &self.variables(), &self.optimizer, &self.progress)
+    }
+
+    /// All of the network and its average.
+    fn variables(&self) -> HashMap<String, Tensor> {
+        let mut variables = self.store.variables();
+        variables.extend(self.average.iter().flat_map(Average::variables));
+        variables
     }
 
     /// Goes on from a checkpoint of the same run.
@@ -218,7 +232,7 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`CheckpointError`]; the trainer is then not to be used.
     pub fn resume(&mut self, path: &Path) -> Result<(), CheckpointError> {
-        let variables: HashMap<_, _> = self.store.variables();
+        let variables = self.variables();
         self.progress = checkpoint::load(path, &variables, &mut self.optimizer, &self.progress)?;
         Ok(())
     }
@@ -277,15 +291,24 @@ impl<'a> Trainer<'a> {
         loss.f_backward()?;
         let length = self.optimizer.step(learning_rate, self.settings.clip_norm)?;
         self.network.keep_monotonic()?;
+        if let Some(average) = &mut self.average {
+            average.add(&self.store.variables(), self.optimizer.steps)?;
+        }
         Ok((if length.is_finite() { loss.f_double_value(&[])? } else { f64::NAN }, right))
     }
 
-    /// Mean cross entropy of the clips' categories, and how many were named right.
+    /// Mean cross entropy of what the clips show, and how many were named right.
     fn naming(&self, input: &Tensor, batch: &Batch) -> Result<(Tensor, f64), TchError> {
-        let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(self.device)?;
-        let logits = self.network.outputs(input, true, DROPOUT)?;
-        let smoothing = self.settings.label_smoothing;
-        let loss = logits.f_cross_entropy_loss(&labels, None::<&Tensor>, tch::Reduction::Mean, -100, smoothing)?;
+        let categories = self.data.categories.len();
+        let targets = mixing::targets(&batch.labels, categories, self.settings.label_smoothing);
+        let targets = Tensor::f_from_slice(&targets)?.f_view([-1, categories as i64])?.f_to_device(self.device)?;
+        let share = mixing::share(self.settings.mixup, mix(self.settings.seed, 3, self.optimizer.steps));
+        let input = channels_last(&mixing::mixed(input, share)?)?;
+        let logits = self.network.outputs(&input, true, DROPOUT)?;
+        let each = logits.f_log_softmax(-1, Kind::Float)?.f_mul(&mixing::mixed(&targets, share)?)?;
+        let loss = each.f_sum(Kind::Float)?.f_div_scalar(-(batch.labels.len() as f64))?;
+        let labels: Vec<i64> = batch.labels.iter().map(|&label| label as i64).collect();
+        let labels = Tensor::f_from_slice(&labels)?.f_to_device(self.device)?;
         let right = logits.f_argmax(-1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Float)?;
         Ok((loss, right.f_double_value(&[])?))
     }
@@ -314,7 +337,8 @@ impl<'a> Trainer<'a> {
             .iter()
             .map(|cut| {
                 let pixels = super::augment::resized(&cut.pixels, (cut.width, cut.height), phase.side, self.device)?;
-                cut.colour.apply(&pixels.f_sub(&mean)?.f_div(&std)?)
+                let clip = cut.colour.apply(&pixels.f_sub(&mean)?.f_div(&std)?)?;
+                cut.hole.map_or(Ok(()), |hole| hole.cut(&clip)).map(|()| clip)
             })
             .collect::<Result<Vec<_>, _>>()?;
         channels_last(&Tensor::f_stack(&clips, 0)?)
@@ -326,7 +350,9 @@ impl<'a> Trainer<'a> {
     /// [`TrainError::NotFinite`]; from libtorch.
     pub fn model(&self, provenance: serde_json::Value) -> Result<Model, TrainError> {
         let categories = self.data.categories.clone();
-        let mut model = self.network.to_model(Header { categories, mean: self.mean, std: self.std, provenance })?;
+        let (mean, std) = (self.mean, self.std);
+        let network = self.average.as_ref().map_or(&self.network, |average| &average.network);
+        let mut model = network.to_model(Header { categories, mean, std, provenance, calibration: None })?;
         if self.data.lessons.is_some() {
             // The head that learned to give the teacher's features has done its work; fine-tuning makes one of categories.
             let head = &mut model.layers[LAYERS.len() - 1];

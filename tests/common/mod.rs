@@ -59,6 +59,7 @@ pub fn network(widths: [i64; 7], seed: i64) -> Model {
         mean: [99.0, 91.5, 83.0],
         std: [74.0, 70.5, 69.0],
         provenance: serde_json::json!({ "made_by": "tests" }),
+        calibration: None,
     };
     Model { header, layers }
 }

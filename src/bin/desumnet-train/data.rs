@@ -17,6 +17,9 @@ use gstdesumnet::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// Of a video of any length, every how many segments one more clip is drawn in an epoch.
+const SEGMENTS_A_CLIP: usize = 8;
+
 /// Where the videos are.
 #[derive(clap::Args)]
 pub struct Source {
@@ -79,8 +82,13 @@ impl Source {
         }?)
     }
 
+    /// The folder for decoded frames.
+    pub fn cache(&self) -> PathBuf {
+        cache(self.cache.as_deref())
+    }
+
     fn open(&self, listing: Listing, what: &str) -> Result<Dataset, Box<dyn Error>> {
-        open(listing, &cache(self.cache.as_deref()), what)
+        open(listing, &self.cache(), what)
     }
 
     /// The videos to train on and those to measure it by, not decoded yet.
@@ -217,6 +225,15 @@ pub fn open(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<d
     }
     if !set.broken.is_empty() {
         say!("{} of the {what} left out, {} remain", set.broken.len(), set.videos.len());
+    }
+    Ok(set)
+}
+
+/// The same of videos of which some are much longer than others: of these, more clips are drawn in an epoch.
+pub fn of_any_length(listing: Listing, cache: &Path, what: &str) -> Result<Dataset, Box<dyn Error>> {
+    let mut set = open(listing, cache, what)?;
+    for video in &mut set.videos {
+        video.draws = 1 + video.stored.segments() / SEGMENTS_A_CLIP;
     }
     Ok(set)
 }

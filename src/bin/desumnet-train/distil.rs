@@ -12,9 +12,6 @@ use gstdesumnet::{
 
 use crate::{data, train};
 
-/// Of a video, every how many segments one more clip is drawn in an epoch.
-const SEGMENTS_A_CLIP: usize = 8;
-
 /// Trains a network from scratch to give the features that another network, the teacher, gives of each clip; `finetune` takes it from there
 ///
 /// Needs no categories: any footage will do, and much of it helps. What the trunk knows of pictures then comes from the teacher, and what it
@@ -50,10 +47,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         let left_out = listing.leave_out(&unlabelled(&args.without)?);
         eprintln!("videos left out, as --without has their recordings: {left_out}");
     }
-    let mut data = data::open(listing, &data::cache(args.cache.as_deref()), "videos")?;
-    for video in &mut data.videos {
-        video.draws = 1 + video.stored.segments() / SEGMENTS_A_CLIP;
-    }
+    let mut data = data::of_any_length(listing, &data::cache(args.cache.as_deref()), "videos")?;
     data.lessons = Some(lessons(&args.teacher, args.run.device_name(), &data)?);
     let mut provenance = train::made_by("distil");
     provenance["teacher"] = file_name(&args.teacher).into();

@@ -4,7 +4,7 @@ use std::{error::Error, path::PathBuf};
 
 use gstdesumnet::{
     network::Model,
-    training::{network::Fc6, settings::above_zero, trainer::Start},
+    training::{data::source::unlabelled, network::Fc6, settings::above_zero, trainer::Start},
 };
 
 use crate::{data, train};
@@ -19,6 +19,10 @@ pub struct Args {
     source: data::Source,
     #[command(flatten)]
     validation: data::Validation,
+    /// Videos that show none of the categories, for the model to learn that they don't (our choice): folders, however deep, CSV files with a
+    /// column `path`, or files
+    #[arg(long, value_name = "DIR|CSV|FILE", num_args = 1..)]
+    none: Vec<PathBuf>,
     /// First learning rate of the new fc8 (paper, section 4: 0.003)
     #[arg(long, default_value_t = 0.003, value_parser = above_zero)]
     fc8_learning_rate: f64,
@@ -41,7 +45,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
         return Ok(());
     }
-    let (data, validation) = args.source.for_training(&args.validation)?;
+    let (mut data, validation) = args.source.for_training(&args.validation)?;
+    if !args.none.is_empty() {
+        data.none = data::of_any_length(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?.videos;
+    }
     data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("finetune");
     provenance["from"] = train::origin(&args.model, &model);

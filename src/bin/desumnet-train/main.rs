@@ -7,6 +7,7 @@ macro_rules! say {
 
 mod accuracy;
 mod adapt;
+mod calibrate;
 mod compose;
 mod data;
 mod distil;
@@ -51,6 +52,7 @@ enum Verb {
     Finetune(finetune::Args),
     Adapt(adapt::Args),
     Accuracy(accuracy::Args),
+    Calibrate(calibrate::Args),
     Import(import::Args),
     /// Writes man pages and shell completions, for packages
     #[command(hide = true)]
@@ -89,6 +91,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
         Verb::Finetune(args) => finetune::run(args),
         Verb::Adapt(args) => adapt::run(args),
         Verb::Accuracy(args) => accuracy::run(args),
+        Verb::Calibrate(args) => calibrate::run(args),
         Verb::Compose(args) => compose::run(args),
         Verb::Localise(args) => localise::run(args),
         #[cfg(feature = "evaluation")]

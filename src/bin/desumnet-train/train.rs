@@ -197,7 +197,7 @@ pub fn train(
         provenance["data"] = serde_json::json!({
             "videos": data.videos.len(),
             "categories": data.categories.len(),
-            "recordings": Seen::of(data.videos.iter().map(|video| video.marks.as_slice())).digits(),
+            "recordings": Seen::of(data.videos.iter().chain(&data.none).map(|video| video.marks.as_slice())).digits(),
         });
         let mut line = format!("epoch {}/{epochs}", epoch + 1);
         line += &format!("  loss {:.3}  accuracy {:.3}  {rate:.1} clips/s", done.loss, done.accuracy);

@@ -71,8 +71,9 @@ pub struct Scoring {
     #[arg(long, default_value = "auto")]
     category: String,
     /// What is differentiated: logit or probability (the paper's Equation 1, of a category), weighted (our choice: the category's
-    /// probability times the logit's gradient), or unusual (our choice: how far a segment departs from what the video usually shows)
-    #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
+    /// probability times the logit's gradient), unusual (our choice: how far a segment departs from what the video usually shows), or auto:
+    /// weighted where a category fits the video, as far as the model tells, and else unusual
+    #[arg(long, default_value = "auto", value_parser = nick::<Form>)]
     importance: Form,
     /// How frame scores make a segment's: mean or max
     #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]

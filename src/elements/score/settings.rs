@@ -101,7 +101,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Enum::builder_with_default("importance", defaults.form)
             .nick("Importance")
-            .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1 of a category; weighted and unusual, which knows no categories and learns from the stream itself, are our choice")
+            .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1 of a category; weighted, and unusual, which knows no categories and learns from the stream itself, are our choice; auto takes weighted where a category fits and unusual where none does")
             .mutable_ready()
             .build(),
         Enum::builder_with_default("aggregation", defaults.aggregation)
@@ -146,7 +146,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .build(),
         Text::builder("usual-location")
             .nick("Usual location")
-            .blurb("File that keeps what the stream usually shows over a restart, for importance=unusual (unset: it is learned anew). Written every ten minutes and at the end")
+            .blurb("File that keeps what the stream usually shows over a restart, for importance=unusual and auto (unset: it is learned anew). Written every ten minutes and at the end")
             .mutable_ready()
             .build(),
         UInt::builder("batch-size")

@@ -108,6 +108,8 @@ impl Video {
 pub struct Dataset {
     pub categories: Vec<String>,
     pub videos: Vec<Video>,
+    /// Videos that show none of the categories, to learn that they don't.
+    pub none: Vec<Video>,
     /// What could not be decoded, and why.
     pub broken: Vec<String>,
     /// What the network is to give instead of categories.
@@ -152,7 +154,18 @@ impl Dataset {
                 return Err(DataError::Emptied(name.clone()));
             }
         }
-        Ok(Self { categories: listing.categories, videos, broken, lessons: None })
+        Ok(Self { categories: listing.categories, videos, none: Vec::new(), broken, lessons: None })
+    }
+
+    /// Video number `n`, those without a category after the others, and the number of what it shows: one more than there are for none.
+    ///
+    /// # Panics
+    /// If there are not as many.
+    pub fn video(&self, n: usize) -> (&Video, usize) {
+        match self.videos.get(n) {
+            Some(video) => (video, video.category),
+            None => (&self.none[n - self.videos.len()], self.categories.len()),
+        }
     }
 
     /// Outputs of the network that learns from it.
@@ -175,7 +188,7 @@ impl Dataset {
         let mut hasher = DefaultHasher::new();
         self.categories.hash(&mut hasher);
         self.outputs().hash(&mut hasher);
-        for video in &self.videos {
+        for video in self.videos.iter().chain(&self.none) {
             (video.path.file_name(), video.category, video.stored.frames(), video.draws, &video.spans)
                 .hash(&mut hasher);
         }

@@ -1,0 +1,78 @@
+//! `desumnet-train calibrate`: how sure a model may be, and when none of its categories fits (our choice, not in the paper).
+
+use std::{error::Error, path::PathBuf};
+
+use gstdesumnet::{
+    network::{Calibration, Device, Model, Network, Precision},
+    nick::nick,
+    training::{
+        calibration::{Found, calibrate, predicted},
+        data::{Seen, source::unlabelled},
+        settings::share,
+    },
+};
+
+use crate::data::{self, Measured, progress_bar};
+
+/// Measures how sure a model may be of a category, and from where on one fits a video at all, and writes that into the model
+///
+/// Takes videos that the model was not trained on: those with a category, and those that show none. The model that it writes names the same
+/// categories as before; `importance=auto` asks it whether they fit.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The model
+    #[arg(long, value_name = "FILE")]
+    model: PathBuf,
+    #[command(flatten)]
+    source: data::Source,
+    /// Videos that show none of the categories: folders, however deep, CSV files with a column `path`, or files
+    #[arg(long, value_name = "DIR|CSV|FILE", required = true, num_args = 1..)]
+    none: Vec<PathBuf>,
+    /// Least share of the videos with a category that keep one
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share)]
+    keep: f64,
+    /// The calibrated model
+    #[arg(long, value_name = "FILE")]
+    output: PathBuf,
+    /// Measure on videos that the model was trained on, too: of those it is surer than of others
+    #[arg(long)]
+    all: bool,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    /// auto, f32, bf16 or f16
+    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    precision: Precision,
+}
+
+pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
+    let mut model = Model::load(&args.model)?;
+    let network = Network::load(&args.model, args.device, args.precision)?;
+    let Measured { set, left_out, .. } = args.source.for_measuring(&args.model, &network.header, args.all)?;
+    if left_out > 0 {
+        say!("{} was trained on {left_out} of the videos: left out", args.model.display());
+    }
+    let mut none = data::open(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?;
+    if let Some(seen) = Seen::told(&network.header.provenance).filter(|_| !args.all) {
+        none.videos.retain(|video| !seen.has(&video.marks));
+    }
+    let bar = progress_bar("naming", "videos")?;
+    bar.set_length((set.videos.len() + none.videos.len()) as u64);
+    let mut videos = predicted(&network, &set, false, |done| bar.set_position(done as u64))?;
+    videos.extend(predicted(&network, &none, true, |done| bar.set_position((set.videos.len() + done) as u64))?);
+    bar.finish_and_clear();
+    let found = calibrate(&videos, args.keep).ok_or("no video with a category is left to calibrate on: give more")?;
+    let Found { calibration: Calibration { temperature, fits }, loss, kept, wrongly } = found;
+    say!("temperature {temperature:.3}: -ln p of the right category {:.3} -> {:.3}", loss[0], loss[1]);
+    say!(
+        "a category fits from a mean probability of {fits:.3} on: {kept:.3} of {} videos keep one, {wrongly:.3} of {} that show none get one",
+        set.videos.len(),
+        none.videos.len()
+    );
+    model.calibrate(found.calibration)?;
+    model.header.provenance["calibration"] = serde_json::json!({
+        "videos": set.videos.len(), "none": none.videos.len(), "keep": args.keep, "found": found,
+    });
+    model.save(&args.output, model.layers[0].weight.kind())?;
+    Ok(())
+}

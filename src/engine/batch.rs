@@ -1,0 +1,199 @@
+//! Scores a batch: forward, a target for each segment, and the way back where somebody asks for what it tells.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::PoisonError,
+    time::Instant,
+};
+
+use tch::{TchError, Tensor};
+
+use super::{Category, Job, NoFeatures, Request, Score, ScoreError, Unusual, message_of};
+use crate::{
+    clip::Geometry,
+    importance::{self, Along, Form, Forward},
+    maps::Maps,
+    network::Network,
+    unusual::{Departure, Eye, Look, motion},
+};
+
+/// The clips of jobs, in their order.
+pub fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {
+    jobs.iter().map(|job| &*job.clip).collect()
+}
+
+/// What a segment is scored for.
+#[derive(Clone)]
+enum Target {
+    Category(usize),
+    Unusual(Departure, Look),
+    /// Of what a person taught: the probability.
+    Taught(f32),
+}
+
+/// An answer for each; what is wrong with one does the others no harm.
+/// `input`: what libtorch begins with, if that is made already. `look_ahead` is called while the device computes.
+pub fn score(
+    network: &Network,
+    eye: Option<&Eye>,
+    batch: &[Job],
+    input: Option<Tensor>,
+    look_ahead: &mut dyn FnMut(),
+) -> Vec<Result<Score, ScoreError>> {
+    let mut targets = vec![None; batch.len()];
+    let mut attempt = |jobs: &[Job], input: Option<Tensor>, targets: &mut [Option<Target>]| {
+        catch_unwind(AssertUnwindSafe(|| attempt_all(network, eye, jobs, input, targets, look_ahead)))
+            .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
+    };
+    match attempt(batch, input, &mut targets) {
+        Ok(scores) => scores,
+        Err(error) if batch.len() == 1 => vec![Err(error)],
+        Err(_) => {
+            let each = batch.chunks(1).zip(targets.chunks_mut(1));
+            each.flat_map(|(job, target)| attempt(job, None, target).unwrap_or_else(|error| vec![Err(error)])).collect()
+        }
+    }
+}
+
+/// Forward, target, backward. The targets are kept for another attempt: a stream counts each of its segments once.
+fn attempt_all(
+    network: &Network,
+    eye: Option<&Eye>,
+    jobs: &[Job],
+    input: Option<Tensor>,
+    targets: &mut [Option<Target>],
+    look_ahead: &mut dyn FnMut(),
+) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
+    let began = Instant::now();
+    let torch = |error: TchError| ScoreError::Failed(format!("libtorch failed: {error}"));
+    let pass = input.map_or_else(|| network.forward(&clips_of(jobs)), |input| network.forward_input(input));
+    let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
+    let probabilities = forward.probabilities.clone();
+    let form = jobs[0].request.form;
+    let of_features = match form {
+        _ if network.head.is_some() => true,
+        Form::Unusual => true,
+        Form::Auto => network.header.calibration.is_some(),
+        Form::Weighted | Form::Logit | Form::Probability => false,
+    };
+    let features = if of_features { forward.features().map_err(torch)? } else { None };
+    for (number, (job, target)) in jobs.iter().zip(&mut *targets).enumerate() {
+        if target.is_none() {
+            let features = features.as_ref().map(|rows| &*rows[number]);
+            *target = Some(choose(network, eye, job, features, &probabilities[number])?);
+        }
+    }
+    let targets: Vec<Target> = targets.iter().flatten().cloned().collect();
+    let maps = maps(network, forward, jobs, &targets, eye).map_err(torch)?;
+    look_ahead();
+    let frame_scores = maps.as_ref().map(importance::frame_scores).transpose().map_err(torch)?;
+    let inference = began.elapsed();
+    let answers = targets.into_iter().enumerate().map(|(number, target)| {
+        let Request { aggregation, maps: wanted, .. } = jobs[number].request;
+        let frame_scores = frame_scores.as_ref().map(|all| all[number].clone()).unwrap_or_default();
+        let own = |maps: &Tensor| maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
+        let maps = maps.as_ref().filter(|_| wanted).map(own).transpose()?;
+        let score = match target {
+            Target::Category(category) => Score {
+                category: Some(category),
+                confidence: probabilities[number][category],
+                unusual: None,
+                score: aggregation.of(&frame_scores),
+                frame_scores,
+                maps,
+                inference,
+            },
+            Target::Unusual(Departure { score, hours, .. }, look) => Score {
+                category: None,
+                confidence: 0.0,
+                unusual: Some(Unusual { look, hours }),
+                score: score as f32,
+                frame_scores: shared_out(score as f32, frame_scores, network.clip.frames),
+                maps,
+                inference,
+            },
+            Target::Taught(probability) => Score {
+                category: Some(0),
+                confidence: probability,
+                unusual: None,
+                score: probability,
+                frame_scores: shared_out(probability, frame_scores, network.clip.frames),
+                maps,
+                inference,
+            },
+        };
+        if !score.score.is_finite() {
+            let reason = "its score is not a finite number; use precision=f32 or another model";
+            return Err(ScoreError::Failed(reason.into()));
+        }
+        Ok(score)
+    });
+    Ok(answers.collect())
+}
+
+/// What a segment is scored for. Its stream counts it.
+fn choose(
+    network: &Network,
+    eye: Option<&Eye>,
+    job: &Job,
+    features: Option<&[f32]>,
+    probabilities: &[f32],
+) -> Result<Target, ScoreError> {
+    let Request { form, category, usual, seconds, .. } = &job.request;
+    let Geometry { frames, crop_width, .. } = network.clip;
+    if let (Some(head), Some(features)) = (&network.head, features) {
+        return Ok(Target::Taught(head.probability(features, &motion::motion(&job.clip, frames, crop_width))));
+    }
+    let judge = || {
+        let look = eye?.look(features?, &job.clip, frames, crop_width);
+        let departure = usual.lock().unwrap_or_else(PoisonError::into_inner).judge(&look, *seconds);
+        Some(Target::Unusual(departure, look))
+    };
+    if *form == Form::Unusual {
+        return judge().ok_or_else(|| ScoreError::Failed(NoFeatures.to_string()));
+    }
+    let mean = match category {
+        Category::Fixed(category) => return Ok(Target::Category(*category)),
+        Category::Running(mean) => mean,
+    };
+    let mut mean = mean.lock().unwrap_or_else(PoisonError::into_inner);
+    let category = Target::Category(mean.add(probabilities));
+    let Some(calibration) = network.header.calibration.filter(|_| *form == Form::Auto) else { return Ok(category) };
+    // What fits learns the usual too, for when none does any more.
+    let unusual = judge();
+    Ok(unusual.filter(|_| !mean.leader_fits(calibration.fits as f32)).unwrap_or(category))
+}
+
+/// The importance maps of a batch; `None` where nobody asks for what they tell: the way back through the network costs half as much again
+/// as the way there.
+fn maps(
+    network: &Network,
+    forward: Forward,
+    jobs: &[Job],
+    targets: &[Target],
+    eye: Option<&Eye>,
+) -> Result<Option<Tensor>, TchError> {
+    let category = |target: &Target| if let Target::Category(category) = target { Some(*category) } else { None };
+    if let Some(categories) = targets.iter().map(category).collect::<Option<Vec<usize>>>() {
+        return forward.maps(&categories, jobs[0].request.form).map(Some);
+    }
+    let asks = |(job, target): (&Job, &Target)| job.request.maps || category(target).is_some();
+    if !jobs.iter().zip(targets).any(asks) {
+        return Ok(None);
+    }
+    let along = targets.iter().filter_map(|target| match target {
+        Target::Category(category) => Some(Along::Category(*category)),
+        Target::Unusual(departure, _) => Some(Along::Features(eye?.direction(&departure.direction))),
+        // As in the form `weighted`: the probability's own gradient vanishes where it is sure.
+        Target::Taught(probability) => {
+            Some(Along::Features(network.head.as_ref()?.features.iter().map(|by| by * probability).collect()))
+        }
+    });
+    forward.maps_of(&along.collect::<Vec<_>>()).map(Some)
+}
+
+/// A segment's score on its frames, whose mean it is: in proportion to what their maps tell, or alike where there are none.
+fn shared_out(score: f32, of_maps: Vec<f32>, frames: usize) -> Vec<f32> {
+    let mean = of_maps.iter().sum::<f32>() / of_maps.len().max(1) as f32;
+    if mean > 0.0 { of_maps.into_iter().map(|frame| score * frame / mean).collect() } else { vec![score; frames] }
+}
