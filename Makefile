@@ -43,7 +43,7 @@ ablation: setup
 
 # Tables of docs/EVALUATION.md, of the annotations and videos in DATA (tools/evaluate says which): half an hour.
 evaluate: setup
-	cargo build --release --bin desumnet-train
+	cargo build --release --bin desumnet --bin desumnet-train
 	tools/evaluate $(if $(DATA),--data "$(DATA)")
 
 # Tables of docs/PERFORMANCE.md and out/bench.json: a quarter of an hour, on a machine that does nothing else.

@@ -221,9 +221,9 @@ fn a_trunk_learns_from_another_network_without_categories() {
     let found =
         place.run("calibrate --model tuned.safetensors --data videos --none none.mp4 others --output sure.safetensors");
     assert!(found.ok && found.err.contains("a category fits from a mean probability of 0."), "{}", found.err);
-    assert!(found.err.contains("was trained on 4 of the videos: left out"), "{}", found.err);
+    assert!(found.err.contains("was trained on 5 of the videos: left out"), "{}", found.err);
     assert!(
-        found.err.contains("1.000 of 2 videos keep one, ") && found.err.contains(" of 1 that show none"),
+        found.err.contains("1.000 of 1 videos keep one, ") && found.err.contains(" of 1 that show none"),
         "{}",
         found.err
     );

@@ -53,7 +53,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         say!("{} was trained on {left_out} of the videos: left out", args.model.display());
     }
     let mut none = data::open(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?;
-    if let Some(seen) = Seen::told(&network.header.provenance).filter(|_| !args.all) {
+    // A trunk that has seen them without a word of what they show may be asked about them.
+    let mut own = network.header.provenance.clone();
+    own.as_object_mut().map(|told| told.remove("from"));
+    if let Some(seen) = Seen::told(&own).filter(|_| !args.all) {
         none.videos.retain(|video| !seen.has(&video.marks));
     }
     let bar = progress_bar("naming", "videos")?;
