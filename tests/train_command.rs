@@ -202,7 +202,7 @@ fn a_trunk_learns_from_another_network_without_categories() {
     // The head is gone: what is left knows no category.
     let trunk = Model::load(&place.path("trunk.safetensors")).unwrap();
     assert_eq!(trunk.header.categories, ["anything"]);
-    assert!(trunk.layers[7].weight.size() == [1, 2048] && trunk.layers[7].weight.abs().max().double_value(&[]) == 0.0);
+    assert_eq!(trunk.layers[7].weight.size(), [1, 2048]);
     assert_eq!(trunk.header.provenance["teacher"], "teacher.safetensors");
     // What the teacher gave is kept beside the frames: an array of floats a video.
     let kept = fs::read_dir(place.path("home/desumnet")).unwrap().map(|entry| entry.unwrap().path());
@@ -214,10 +214,15 @@ fn a_trunk_learns_from_another_network_without_categories() {
     common::render(&place.path("others/bar.mp4"), "bar", 24);
     common::render(&place.path("none.mp4"), "snow", 24);
     let tuned = place.run(
-        "finetune --model trunk.safetensors --data videos --none others --epochs 0 --small 32x8:1 --batch 2 --clips-per-video 1 \
+        "finetune --model trunk.safetensors --teacher teacher.safetensors --data videos --none others --epochs 0 --small 32x8:1 --batch 2 --clips-per-video 1 \
          --mixup 0.2 --balance --average 0.9 --augment crop,flip,erase --output tuned.safetensors",
     );
     assert!(tuned.ok, "{}", tuned.err);
+    let longer = place
+        .run(&format!("{distil} --model tuned.safetensors").replace("trunk.", "longer.").replace(" --fc6 shared", ""));
+    assert!(longer.ok, "{}", longer.err);
+    let longer = Model::load(&place.path("longer.safetensors")).unwrap();
+    assert_eq!(longer.header.provenance["from"]["file"], "tuned.safetensors");
     let found =
         place.run("calibrate --model tuned.safetensors --data videos --none none.mp4 others --output sure.safetensors");
     assert!(found.ok && found.err.contains("a category fits from a mean probability of 0."), "{}", found.err);

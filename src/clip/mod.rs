@@ -138,6 +138,17 @@ impl Clip {
         self.crop(g.left(), g.top(), g.crop_width, g.crop_height)
     }
 
+    /// Mean absolute difference between consecutive frames, in pixel values 0..255; 0 of a single frame.
+    pub fn motion(&self) -> f64 {
+        let pairs = self.frames.windows(2);
+        let differences = pairs.map(|pair| {
+            let pixels = pair[0].pixels().iter().zip(pair[1].pixels());
+            pixels.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
+        });
+        let pixels: usize = self.frames.iter().skip(1).map(|frame| frame.pixels().len()).sum();
+        differences.sum::<u64>() as f64 / pixels.max(1) as f64
+    }
+
     /// A part cut from every frame: `[frames, height, width, 3]`, RGB bytes.
     ///
     /// # Panics
@@ -204,5 +215,14 @@ mod tests {
         let once: Vec<u8> = (2..5).flat_map(row).collect();
         assert_eq!(crop, [once.clone(), once].concat());
         assert_eq!(crop.len(), geometry.clip_bytes());
+    }
+
+    #[test]
+    fn motion_is_the_mean_difference_of_pixels() {
+        let flat = |value| Frame::new(vec![value; FRAME_BYTES]);
+        assert_eq!(Clip::padded(vec![flat(7)]).unwrap().motion(), 0.0);
+        let steps = [0, 30, 0].map(flat).to_vec();
+        // 30 up, 30 down, and 13 repetitions of the last frame.
+        assert_eq!(Clip::padded(steps).unwrap().motion(), 60.0 / 15.0);
     }
 }

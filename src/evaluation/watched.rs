@@ -19,6 +19,7 @@ use crate::{
     network::{Network, telling_line},
     offline::SEGMENTS,
     segmenter::Stride,
+    unusual::{Eye, hindsight},
 };
 
 /// Clips that pass the network at a time.
@@ -79,7 +80,8 @@ pub fn file_of(folder: &Path, name: &str) -> Result<PathBuf, WatchError> {
 impl Watched {
     /// Runs a network over a video's segments: fc6 is their features. Its own scores, if they are wanted, are importance for the
     /// category that the network predicts from 10 segments drawn at random (`desumnet`, as in the paper), for the video's topic where
-    /// the network knows it (`desumnet-topic`), and the bare probabilities of these two (`confidence`, `confidence-topic`).
+    /// the network knows it (`desumnet-topic`), and the bare probabilities of these two (`confidence`, `confidence-topic`); how far they
+    /// depart from what is usual in the video (`unusual`), how little (`typical`), and `motion`.
     ///
     /// The category is known at the video's end. It is decoded once more then, so that none of its pictures need be kept. `progress`
     /// is called with the number of clips that have passed the network.
@@ -97,6 +99,8 @@ impl Watched {
         let (mut spans, mut after_last) = (Vec::new(), 0);
         let (mut features, mut width) = (Vec::new(), 0);
         let mut probabilities: Vec<Vec<f32>> = Vec::new();
+        let eye = Eye::new(network.features.ok_or(WatchError::NoFeatures)?);
+        let (mut looks, mut motion) = (Vec::new(), Vec::new());
         let mut source = Segments::open(&name, Stride::Auto, network.clip)?;
         loop {
             let mut clips = Vec::new();
@@ -105,6 +109,7 @@ impl Watched {
                 let start = segment.start.unwrap_or(after_last);
                 after_last = start.saturating_add(segment.duration);
                 spans.push(start..after_last);
+                motion.push(segment.clip.motion());
                 clips.push(segment.clip.centre_crop());
             }
             if clips.is_empty() {
@@ -112,7 +117,8 @@ impl Watched {
             }
             let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
             let forward = Forward::new(network, &batch)?;
-            for row in forward.features()?.ok_or(WatchError::NoFeatures)? {
+            for (row, clip) in forward.features()?.ok_or(WatchError::NoFeatures)?.into_iter().zip(&batch) {
+                looks.push(eye.look(&row, clip, network.clip.frames, network.clip.crop_width));
                 width = row.len();
                 features.extend(row.into_iter().map(f64::from));
             }
@@ -138,7 +144,9 @@ impl Watched {
         let topic = video.topic.as_ref();
         let topic = topic.and_then(|topic| network.header.categories.iter().position(|category| category == topic));
         let confidence = |category: usize| probabilities.iter().map(|row| f64::from(row[category])).collect();
-        watched.own.insert("confidence", confidence(predicted));
+        let unusual = hindsight(&looks);
+        watched.own.insert("typical", unusual.iter().map(|score| -score).collect());
+        watched.own.extend([("unusual", unusual), ("motion", motion), ("confidence", confidence(predicted))]);
         watched.own.extend(topic.map(|topic| ("confidence-topic", confidence(topic))));
         let wanted: BTreeSet<usize> = [Some(predicted), topic].into_iter().flatten().collect();
         let (mut scores, mut passed) = (BTreeMap::<usize, Vec<f64>>::new(), probabilities.len() as u64);

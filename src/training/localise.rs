@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::compose::{self, Composite, ReadError, Span};
 use crate::{
-    clip::{Clip, Geometry},
+    clip::Geometry,
     decode::{DecodeError, Segments},
     engine::{NoFeatures, RunningMean},
     evaluation::{Spread, average_precision::average_precision},
@@ -260,7 +260,7 @@ fn score(
         let [weighted, logit, probability] = forward
             .frame_scores_in_every_form(&[category])?
             .map(|clips| clips.iter().map(|frames| f64::from(options.aggregation.of(frames))).sum());
-        let scores = [weighted, logit, probability, confidence, unusual, 0.0, motion(&segment.clip), 0.0];
+        let scores = [weighted, logit, probability, confidence, unusual, 0.0, segment.clip.motion(), 0.0];
         if !scores.iter().all(|score| score.is_finite()) {
             return Err(LocaliseError::NotFinite(video.path.clone()));
         }
@@ -284,18 +284,6 @@ fn relevant(start: u64, duration: u64, spans: &[Span]) -> bool {
     duration > 0 && 2 * inside.sum::<u64>() >= duration
 }
 
-/// Mean absolute difference between consecutive frames, in pixel values 0..255.
-fn motion(clip: &Clip) -> f64 {
-    let pairs = clip.frames().windows(2);
-    let differences = pairs.map(|pair| {
-        let pixels = pair[0].pixels().iter().zip(pair[1].pixels());
-        pixels.map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>()
-    });
-    let pixels = clip.frames().windows(2).map(|pair| pair[0].pixels().len()).sum::<usize>();
-    // A clip of one frame has no motion.
-    differences.sum::<u64>() as f64 / pixels.max(1) as f64
-}
-
 /// Average precision by every method; `None` where no segment is relevant.
 fn precisions(scored: &[Scored]) -> Option<BTreeMap<Method, f64>> {
     let relevant: Vec<bool> = scored.iter().map(|segment| segment.relevant).collect();
@@ -309,7 +297,6 @@ fn precisions(scored: &[Scored]) -> Option<BTreeMap<Method, f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::{FRAME_BYTES, Frame};
 
     #[test]
     fn half_of_a_segment_in_relevant_time_makes_it_relevant() {
@@ -329,14 +316,5 @@ mod tests {
         ] {
             assert_eq!(relevant(start, duration, &spans), expected, "{start} {duration}");
         }
-    }
-
-    #[test]
-    fn motion_is_the_mean_difference_of_pixels() {
-        let flat = |value| Frame::new(vec![value; FRAME_BYTES]);
-        assert_eq!(motion(&Clip::padded(vec![flat(7)]).unwrap()), 0.0);
-        let steps = [0, 30, 0].map(flat).to_vec();
-        // 30 up, 30 down, and 13 repetitions of the last frame.
-        assert_eq!(motion(&Clip::padded(steps).unwrap()), 60.0 / 15.0);
     }
 }

@@ -199,23 +199,31 @@ impl TrainingNetwork {
     /// # Errors
     /// From libtorch.
     pub fn logits(&self, input: &Tensor, training: bool) -> Result<Tensor, TchError> {
-        self.outputs(input, training, DROPOUT)
+        self.connected(&self.convolved(input, training)?, training, DROPOUT)
     }
 
-    /// What fc8 gives: [`Self::logits`], or what a teacher gives, with another share of outputs set to zero in training.
+    /// What the convolutions give, as fc6 takes it.
     ///
     /// # Errors
     /// From libtorch.
-    pub fn outputs(&self, input: &Tensor, training: bool, dropout: f64) -> Result<Tensor, TchError> {
+    pub fn convolved(&self, input: &Tensor, training: bool) -> Result<Tensor, TchError> {
         let mut x = input.shallow_clone();
         for i in 0..CONVS {
             x = self.normalised(&self.pooled(&x, i)?, i, training)?;
         }
         x = x.f_to_kind(Kind::Float)?;
-        x = match self.fc6 {
-            Fc6::Full => x.f_flatten(1, -1)?,
-            Fc6::Shared => x.f_mean_dim([-3, -2, -1].as_slice(), false, None)?,
-        };
+        match self.fc6 {
+            Fc6::Full => x.f_flatten(1, -1),
+            Fc6::Shared => x.f_mean_dim([-3, -2, -1].as_slice(), false, None),
+        }
+    }
+
+    /// What fc8 gives of that, with this share of fc6's and fc7's outputs set to zero in training.
+    ///
+    /// # Errors
+    /// From libtorch.
+    pub fn connected(&self, convolved: &Tensor, training: bool, dropout: f64) -> Result<Tensor, TchError> {
+        let mut x = convolved.shallow_clone();
         for (i, (weight, bias)) in self.connected.iter().enumerate() {
             x = x.f_linear(weight, Some(bias))?;
             if i < 2 {

@@ -42,7 +42,7 @@ pub enum TeacherError {
 pub struct Lessons {
     /// Features of a segment.
     pub width: usize,
-    /// Of each video, its segments' one after the other.
+    /// Of each video, in the order of [`Dataset::video`], its segments' one after the other.
     of: Vec<Vec<f32>>,
 }
 
@@ -65,7 +65,7 @@ impl Lessons {
             blake3::hash(&std::fs::read(path).map_err(|source| CacheError::Damaged { path: path.into(), source })?);
         let name = format!("{}.features", &name.to_hex()[..12]);
         let (mut width, mut of) = (0, Vec::new());
-        for (done, video) in data.videos.iter().enumerate() {
+        for (done, video) in data.videos.iter().chain(&data.none).enumerate() {
             let features = features_of(teacher, path, &video.stored, &name)?;
             width = features.len() / video.stored.segments();
             of.push(features);

@@ -21,6 +21,8 @@ use crate::{
 
 /// Clips that a model's normalisation is measured on before it is trained further.
 const CALIBRATION: usize = 48;
+/// What a lesson weighs beside the categories that are learned with it.
+const LESSON: f64 = 3.0;
 /// A mean loss over this many times that of guessing has diverged: no data set is that much worse than unknown.
 const HOPELESS: f64 = 4.0;
 /// Steps of an epoch before its mean loss is judged.
@@ -260,7 +262,8 @@ impl<'a> Trainer<'a> {
                 progress.steps = self.optimizer.steps;
                 let clips = progress.clips as f64;
                 let mean = progress.loss_sum / clips;
-                let guessing = if data.lessons.is_some() { 1.0 } else { (data.categories.len() as f64).ln().max(1.0) };
+                let lesson = if data.lessons.is_some() { LESSON } else { 0.0 };
+                let guessing = lesson + (data.categories.len() as f64).ln().max(1.0);
                 if !loss.is_finite() || (progress.batches >= PATIENCE && mean > HOPELESS * guessing) {
                     let lower = settings.learning_rate / 10.0;
                     return Err(TrainError::Diverged { epoch: epoch + 1, loss, lower });
@@ -283,11 +286,18 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batch: &Batch, phase: Phase, learning_rate: f64) -> Result<(f64, f64), TchError> {
         // Dropout's choices follow from the step's number alone, so that a resumed run makes the same.
         tch::manual_seed(mix(self.settings.seed, 0, self.optimizer.steps) as i64);
-        let input = self.input(batch, phase)?;
-        let (loss, right) = match &self.data.lessons {
-            Some(_) => self.lesson(&input, batch)?,
-            None => self.naming(&input, batch)?,
-        };
+        let share = mixing::share(self.settings.mixup, mix(self.settings.seed, 3, self.optimizer.steps));
+        let input = channels_last(&mixing::mixed(&self.input(batch, phase)?, share)?)?;
+        let convolved = self.network.convolved(&input, true)?;
+        let (mut loss, mut right) = self.naming(&convolved, batch, share)?;
+        if self.data.lessons.is_some() {
+            let (lesson, nearest) = self.lesson(&convolved, batch, share)?;
+            if self.data.categories.len() > 1 {
+                loss = loss.f_add(&lesson.f_mul_scalar(LESSON)?)?;
+            } else {
+                (loss, right) = (lesson, nearest);
+            }
+        }
         loss.f_backward()?;
         let length = self.optimizer.step(learning_rate, self.settings.clip_norm)?;
         self.network.keep_monotonic()?;
@@ -297,14 +307,13 @@ impl<'a> Trainer<'a> {
         Ok((if length.is_finite() { loss.f_double_value(&[])? } else { f64::NAN }, right))
     }
 
-    /// Mean cross entropy of what the clips show, and how many were named right.
-    fn naming(&self, input: &Tensor, batch: &Batch) -> Result<(Tensor, f64), TchError> {
+    /// Mean cross entropy of what the clips show, of which the one before has this share, and how many were named right.
+    fn naming(&self, convolved: &Tensor, batch: &Batch, share: f64) -> Result<(Tensor, f64), TchError> {
         let categories = self.data.categories.len();
         let targets = mixing::targets(&batch.labels, categories, self.settings.label_smoothing);
         let targets = Tensor::f_from_slice(&targets)?.f_view([-1, categories as i64])?.f_to_device(self.device)?;
-        let share = mixing::share(self.settings.mixup, mix(self.settings.seed, 3, self.optimizer.steps));
-        let input = channels_last(&mixing::mixed(input, share)?)?;
-        let logits = self.network.outputs(&input, true, DROPOUT)?;
+        let outputs = self.network.connected(convolved, true, DROPOUT)?;
+        let logits = outputs.f_narrow(1, 0, categories as i64)?;
         let each = logits.f_log_softmax(-1, Kind::Float)?.f_mul(&mixing::mixed(&targets, share)?)?;
         let loss = each.f_sum(Kind::Float)?.f_div_scalar(-(batch.labels.len() as f64))?;
         let labels: Vec<i64> = batch.labels.iter().map(|&label| label as i64).collect();
@@ -314,10 +323,12 @@ impl<'a> Trainer<'a> {
     }
 
     /// Mean squared difference from what the teacher gives, and of how many clips that is nearer than that of any other in the batch.
-    fn lesson(&self, input: &Tensor, batch: &Batch) -> Result<(Tensor, f64), TchError> {
+    fn lesson(&self, convolved: &Tensor, batch: &Batch, share: f64) -> Result<(Tensor, f64), TchError> {
         let clips = batch.clips.len() as i64;
         let taught = Tensor::f_from_slice(&batch.lessons)?.f_view([clips, -1])?.f_to_device(self.device)?;
-        let given = self.network.outputs(input, true, 0.0)?;
+        let taught = mixing::mixed(&taught, share)?;
+        let outputs = self.network.connected(convolved, true, 0.0)?;
+        let given = outputs.f_narrow(1, self.data.categories.len() as i64, taught.size()[1])?;
         let loss = given.f_mse_loss(&taught, tch::Reduction::Mean)?;
         let alike = given.f_detach()?.f_matmul(&taught.f_t_copy()?)?;
         let lengths = taught.f_square()?.f_sum_dim_intlist([1].as_slice(), false, Kind::Float)?.f_mul_scalar(0.5)?;
@@ -353,13 +364,12 @@ impl<'a> Trainer<'a> {
         let (mean, std) = (self.mean, self.std);
         let network = self.average.as_ref().map_or(&self.network, |average| &average.network);
         let mut model = network.to_model(Header { categories, mean, std, provenance, calibration: None })?;
-        if self.data.lessons.is_some() {
-            // The head that learned to give the teacher's features has done its work; fine-tuning makes one of categories.
-            let head = &mut model.layers[LAYERS.len() - 1];
-            let (one, width) = (self.data.categories.len() as i64, head.weight.size()[1]);
-            let zeros = |size: &[i64]| Tensor::f_zeros(size, (Kind::Float, Device::Cpu));
-            *head = Layer { weight: zeros(&[one, width])?, bias: zeros(&[one])? };
-        }
+        // The outputs that learned to give the teacher's features have done their work.
+        let (fc8, categories) = (&mut model.layers[LAYERS.len() - 1], self.data.categories.len() as i64);
+        *fc8 = Layer {
+            weight: fc8.weight.f_narrow_copy(0, 0, categories)?,
+            bias: fc8.bias.f_narrow_copy(0, 0, categories)?,
+        };
         for tensor in model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
             if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
                 return Err(TrainError::NotFinite(self.progress.epoch));

@@ -67,7 +67,7 @@ fn probability(text: &str) -> Result<f32, String> {
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let model = Model::load(&args.model)?;
-    if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
+    if !args.run.begins(Fc6::of_model(&model)?.0, [&args.model])? {
         return Ok(());
     }
     let categories = &model.header.categories;

@@ -6,13 +6,14 @@ use std::{
 };
 
 use gstdesumnet::{
-    network::{Header, Model},
+    network::{Device, Header, Model, Network, Precision},
     training::{
         data::{
             Dataset, Listing, Seen,
             source::{self, SourceError, Split},
         },
         settings::share,
+        teacher::Lessons,
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -246,4 +247,14 @@ pub fn progress_bar(what: &str, things: &str) -> Result<ProgressBar, Box<dyn Err
         say!("{what}");
     }
     Ok(bar)
+}
+
+/// What a teacher gives of the videos.
+pub fn lessons(teacher: &Path, device: Device, data: &Dataset) -> Result<Lessons, Box<dyn Error>> {
+    let network = Network::load(teacher, device, Precision::Auto)?;
+    let bar = progress_bar("asking the teacher", "videos")?;
+    bar.set_length((data.videos.len() + data.none.len()) as u64);
+    let lessons = Lessons::of(&network, teacher, data, |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    Ok(lessons)
 }

@@ -1,18 +1,15 @@
 //! `desumnet-train distil`: a trunk that gives what another network gives, from videos without categories (our choice, not in the paper).
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::{error::Error, iter, path::PathBuf};
 
 use gstdesumnet::{
-    network::{Network, Precision, WIDTHS},
-    training::{data::source::unlabelled, network::Fc6, teacher::Lessons, trainer::Start},
+    network::{Model, WIDTHS},
+    training::{data::source::unlabelled, network::Fc6, trainer::Start},
 };
 
 use crate::{data, train};
 
-/// Trains a network from scratch to give the features that another network, the teacher, gives of each clip; `finetune` takes it from there
+/// Trains a network to give the features that another network, the teacher, gives of each clip; `finetune` takes it from there
 ///
 /// Needs no categories: any footage will do, and much of it helps. What the trunk knows of pictures then comes from the teacher, and what it
 /// knows of motion from the videos. Not in the paper.
@@ -22,6 +19,9 @@ pub struct Args {
     /// or a model of desumnet-train
     #[arg(long, value_name = "FILE")]
     teacher: PathBuf,
+    /// A model whose trunk learns further, with a new last layer; without it, training begins from random weights
+    #[arg(long, value_name = "FILE", conflicts_with = "fc6")]
+    model: Option<PathBuf>,
     /// Videos: folders, however deep, CSV files with a column `path`, or files. May be given several times
     #[arg(long, value_name = "DIR|CSV|FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
@@ -39,7 +39,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    if !args.run.begins(args.fc6, Some(&args.teacher))? {
+    let model = args.model.as_deref().map(Model::load).transpose()?;
+    let fc6 = model.as_ref().map_or(Ok(args.fc6), |model| Fc6::of_model(model).map(|(fc6, _)| fc6))?;
+    if !args.run.begins(fc6, iter::once(&args.teacher).chain(&args.model))? {
         return Ok(());
     }
     let mut listing = unlabelled(&args.data)?;
@@ -48,25 +50,15 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         eprintln!("videos left out, as --without has their recordings: {left_out}");
     }
     let mut data = data::of_any_length(listing, &data::cache(args.cache.as_deref()), "videos")?;
-    data.lessons = Some(lessons(&args.teacher, args.run.device_name(), &data)?);
+    data.lessons = Some(data::lessons(&args.teacher, args.run.device_name(), &data)?);
     let mut provenance = train::made_by("distil");
-    provenance["teacher"] = file_name(&args.teacher).into();
-    train::train(&args.run, &data, None, &Start::Scratch { widths: WIDTHS, fc6: args.fc6 }, &provenance)
-}
-
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
-fn lessons(
-    teacher: &Path,
-    device: gstdesumnet::network::Device,
-    data: &gstdesumnet::training::data::Dataset,
-) -> Result<Lessons, Box<dyn Error>> {
-    let network = Network::load(teacher, device, Precision::Auto)?;
-    let bar = data::progress_bar("asking the teacher", "videos")?;
-    bar.set_length(data.videos.len() as u64);
-    let lessons = Lessons::of(&network, teacher, data, |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    Ok(lessons)
+    provenance["teacher"] = train::file_name(&args.teacher).into();
+    let start = match (&model, &args.model) {
+        (Some(model), Some(path)) => {
+            provenance["from"] = train::origin(path, model);
+            Start::NewCategories { model, fc8_learning_rate: args.run.settings.learning_rate }
+        }
+        _ => Start::Scratch { widths: WIDTHS, fc6 },
+    };
+    train::train(&args.run, &data, None, &start, &provenance)
 }

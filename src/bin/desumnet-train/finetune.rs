@@ -1,6 +1,6 @@
 //! `desumnet-train finetune`: a model for other categories than those that it was trained on (paper, sections 3.2 and 4).
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, iter, path::PathBuf};
 
 use gstdesumnet::{
     network::Model,
@@ -23,6 +23,10 @@ pub struct Args {
     /// column `path`, or files
     #[arg(long, value_name = "DIR|CSV|FILE", num_args = 1..)]
     none: Vec<PathBuf>,
+    /// A network whose features the trunk goes on giving while it learns the categories, as distil's --teacher (our choice): what it knows
+    /// of other footage then stays
+    #[arg(long, value_name = "FILE")]
+    teacher: Option<PathBuf>,
     /// First learning rate of the new fc8 (paper, section 4: 0.003)
     #[arg(long, default_value_t = 0.003, value_parser = above_zero)]
     fc8_learning_rate: f64,
@@ -42,7 +46,7 @@ pub const DEFAULTS: [(&str, &str, &str); 2] = [
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let model = Model::load(&args.model)?;
-    if !args.run.begins(Fc6::of_model(&model)?.0, Some(&args.model))? {
+    if !args.run.begins(Fc6::of_model(&model)?.0, iter::once(&args.model).chain(&args.teacher))? {
         return Ok(());
     }
     let (mut data, validation) = args.source.for_training(&args.validation)?;
@@ -51,6 +55,10 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("finetune");
+    if let Some(teacher) = &args.teacher {
+        data.lessons = Some(data::lessons(teacher, args.run.device_name(), &data)?);
+        provenance["teacher"] = train::file_name(teacher).into();
+    }
     provenance["from"] = train::origin(&args.model, &model);
     let start = Start::NewCategories { model: &model, fc8_learning_rate: args.fc8_learning_rate };
     train::train(&args.run, &data, validation.as_ref(), &start, &provenance)

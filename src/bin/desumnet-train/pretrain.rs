@@ -24,7 +24,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
-    if !args.run.begins(args.fc6, None)? {
+    if !args.run.begins(args.fc6, [])? {
         return Ok(());
     }
     let (data, validation) = args.source.for_training(&args.validation)?;

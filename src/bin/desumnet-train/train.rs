@@ -91,11 +91,11 @@ impl Flags {
     }
 
     /// Finds out what can be found out before the videos are decoded; whether there is anything to do. The network's fc6
-    /// has this form, and it begins from this model.
+    /// has this form, and begins or learns from these files.
     ///
     /// # Errors
     /// If there is nothing to train, the device is not there, the output can't be written, or work would be lost.
-    pub fn begins(&self, fc6: Fc6, model: Option<&Path>) -> Result<bool, Box<dyn Error>> {
+    pub fn begins<'a>(&self, fc6: Fc6, from: impl IntoIterator<Item = &'a PathBuf>) -> Result<bool, Box<dyn Error>> {
         let (settings, output) = (&self.settings, self.output.display());
         if settings.all_epochs() == 0 {
             return Err("nothing to train: give --epochs or --small at least one epoch".into());
@@ -109,7 +109,7 @@ impl Flags {
             (self.folder(), |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?));
         std::fs::create_dir_all(&folder)
             .map_err(|e| format!("{} can't be made: {e}; give another --run", folder.display()))?;
-        if model.is_some_and(|model| same(model, &self.output) == Some(true)) {
+        if from.into_iter().any(|from| same(from, &self.output) == Some(true)) {
             return Err(format!("{output} is the model to begin or learn from; give another --output").into());
         }
         let checkpoint = folder.join(CHECKPOINT);
@@ -312,6 +312,10 @@ pub fn made_by(verb: &str) -> serde_json::Value {
 
 /// The name of a model's file, and where that came from: for the provenance of what is made from it.
 pub fn origin(path: &Path, model: &Model) -> serde_json::Value {
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    serde_json::json!({ "file": name, "provenance": model.header.provenance })
+    serde_json::json!({ "file": file_name(path), "provenance": model.header.provenance })
+}
+
+/// The last part of a path.
+pub fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

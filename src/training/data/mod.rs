@@ -112,7 +112,7 @@ pub struct Dataset {
     pub none: Vec<Video>,
     /// What could not be decoded, and why.
     pub broken: Vec<String>,
-    /// What the network is to give instead of categories.
+    /// What the network is to give beside its categories.
     pub lessons: Option<Lessons>,
 }
 
@@ -168,9 +168,9 @@ impl Dataset {
         }
     }
 
-    /// Outputs of the network that learns from it.
+    /// Outputs of the network that learns from it: of the categories, then of the lessons.
     pub fn outputs(&self) -> usize {
-        self.lessons.as_ref().map_or(self.categories.len(), |lessons| lessons.width)
+        self.categories.len() + self.lessons.as_ref().map_or(0, |lessons| lessons.width)
     }
 
     /// Mean and standard deviation of the pixels, RGB, 0..255, over every tenth frame.
