@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Clips that a model's normalisation is measured on before it is trained further.
-const CALIBRATION: usize = 48;
+const MEASURED: usize = 48;
 /// What a lesson weighs beside the categories that are learned with it.
 const LESSON: f64 = 3.0;
 /// A mean loss over this many times that of guessing has diverged: no data set is that much worse than unknown.
@@ -170,7 +170,7 @@ impl<'a> Trainer<'a> {
         let average = None;
         let mut trainer = Self { data, settings, device, store, network, optimizer, mean, std, progress, average };
         if !matches!(start, Start::Scratch { .. }) {
-            trainer.calibrate()?;
+            trainer.measure_normalisation()?;
         }
         if let Some(keep) = trainer.settings.average {
             let average = Average::new(keep, &trainer.network, &trainer.store.variables(), device, kind)?;
@@ -179,11 +179,11 @@ impl<'a> Trainer<'a> {
         Ok(trainer)
     }
 
-    fn calibrate(&self) -> Result<(), TrainError> {
-        let settings = Settings { batch: CALIBRATION.min(self.data.videos.len()), ..self.settings.clone() };
+    fn measure_normalisation(&self) -> Result<(), TrainError> {
+        let settings = Settings { batch: MEASURED.min(self.data.videos.len()), ..self.settings.clone() };
         std::thread::scope(|scope| {
             if let Some(batch) = batches::stream(scope, self.data, &settings, 0, 0).next() {
-                self.network.calibrate(&self.input(&batch?, settings.phase(0))?)?;
+                self.network.measure_normalisation(&self.input(&batch?, settings.phase(0))?)?;
             }
             Ok(())
         })
