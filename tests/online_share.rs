@@ -27,6 +27,7 @@ fn share(scores: &VideoScores, settings: Settings) -> Option<f64> {
             start: s.start_ns,
             duration: s.duration_ns,
             score: Some(s.score.into()),
+            of_category: true,
         }));
     }
     decisions.extend(online.finish());

@@ -8,7 +8,7 @@ use clap::Parser;
 use common::labelled::{labelled, open};
 use gstdesumnet::{
     clip::FRAMES,
-    network::{Model, Network},
+    network::{Model, Network, Precision},
     training::{
         accuracy,
         checkpoint::CheckpointError,
@@ -16,6 +16,7 @@ use gstdesumnet::{
         network::Fc6,
         refine::refine,
         settings::Settings,
+        teacher::Lessons,
         trainer::{Start, Step, TrainError, Trainer},
     },
 };
@@ -110,14 +111,24 @@ fn a_small_network_learns_two_kinds_and_is_refined_by_what_it_knows() {
 fn a_resumed_run_ends_with_the_same_bits() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
-    let set = labelled(folder.path());
+    let mut set = labelled(folder.path());
     let checkpoint = folder.path().join("checkpoint.safetensors");
     let all = "adamw --augment crop,flip,erase --mixup 0.3 --balance --average 0.9";
-    for flags in ["sgd --augment crop,flip,colour", all] {
+    for (flags, with_teacher) in [("sgd --augment crop,flip,colour", false), (all, true)] {
+        if with_teacher {
+            // One video is of none; all are learned from the teacher, too.
+            set.none.extend(set.videos.pop());
+            let teacher = common::tiny_model(folder.path());
+            let network = Network::load(&teacher, "cpu".parse().unwrap(), Precision::F32).unwrap();
+            set.lessons = Some(Lessons::of(&network, &teacher, &set, |_| {}).unwrap());
+        }
         let settings = settings(&format!("--optimizer {flags}"));
         let mut whole = trainer(&set, &SCRATCH, &settings);
         let whole_steps = finish(&mut whole);
-        assert_eq!(whole_steps.len(), 9);
+        // Twelve clips an epoch, two of them of none at the most.
+        assert_eq!((whole_steps.len(), whole_steps[2].clips), (9, 12));
+        // Of two categories, about 0.7; and three times what the teacher's features differ from nothing.
+        assert_eq!(whole_steps[0].step_loss > 2.0, with_teacher, "{}", whole_steps[0].step_loss);
 
         // Saved in the middle of the second epoch; what came after is lost.
         let mut killed = trainer(&set, &SCRATCH, &settings);

@@ -90,7 +90,9 @@ fn attempt_all(
     let inference = began.elapsed();
     let answers = targets.into_iter().enumerate().map(|(number, target)| {
         let Request { aggregation, maps: wanted, .. } = jobs[number].request;
-        let frame_scores = frame_scores.as_ref().map(|all| all[number].clone()).unwrap_or_default();
+        // Of what has no category, only whoever wants the map gets frames by it, whatever others in the batch want.
+        let by_map = wanted || matches!(target, Target::Category(_));
+        let frame_scores = frame_scores.as_ref().filter(|_| by_map).map(|all| all[number].clone()).unwrap_or_default();
         let own = |maps: &Tensor| maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
         let maps = maps.as_ref().filter(|_| wanted).map(own).transpose()?;
         let score = match target {

@@ -100,8 +100,8 @@ const GRACE: f32 = 0.8;
 pub struct RunningMean {
     sum: Vec<f64>,
     segments: u64,
-    /// The leader was found to fit.
-    fits: bool,
+    /// The leader that was found to fit.
+    fits: Option<usize>,
 }
 
 impl RunningMean {
@@ -128,9 +128,10 @@ impl RunningMean {
     /// Whether the leader fits: its mean is at least this, or not much less where it did so far.
     pub fn leader_fits(&mut self, least: f32) -> bool {
         let probabilities = self.probabilities();
-        let least = if self.fits { GRACE * least } else { least };
-        self.fits = probabilities.get(argmax(&probabilities)).is_some_and(|&mean| mean >= least);
-        self.fits
+        let leader = argmax(&probabilities);
+        let least = if self.fits == Some(leader) { GRACE * least } else { least };
+        self.fits = probabilities.get(leader).filter(|&&mean| mean >= least).map(|_| leader);
+        self.fits.is_some()
     }
 }
 

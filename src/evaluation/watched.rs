@@ -100,7 +100,7 @@ impl Watched {
         let (mut features, mut width) = (Vec::new(), 0);
         let mut probabilities: Vec<Vec<f32>> = Vec::new();
         let eye = Eye::new(network.features.ok_or(WatchError::NoFeatures)?);
-        let (mut looks, mut motion) = (Vec::new(), Vec::new());
+        let (mut looks, mut motion, wanted) = (Vec::new(), Vec::new(), importance.is_some());
         let mut source = Segments::open(&name, Stride::Auto, network.clip)?;
         loop {
             let mut clips = Vec::new();
@@ -109,7 +109,7 @@ impl Watched {
                 let start = segment.start.unwrap_or(after_last);
                 after_last = start.saturating_add(segment.duration);
                 spans.push(start..after_last);
-                motion.push(segment.clip.motion());
+                motion.extend(wanted.then(|| segment.clip.motion()));
                 clips.push(segment.clip.centre_crop());
             }
             if clips.is_empty() {
@@ -118,7 +118,7 @@ impl Watched {
             let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
             let forward = Forward::new(network, &batch)?;
             for (row, clip) in forward.features()?.ok_or(WatchError::NoFeatures)?.into_iter().zip(&batch) {
-                looks.push(eye.look(&row, clip, network.clip.frames, network.clip.crop_width));
+                looks.extend(wanted.then(|| eye.look(&row, clip, network.clip.frames, network.clip.crop_width)));
                 width = row.len();
                 features.extend(row.into_iter().map(f64::from));
             }

@@ -30,6 +30,8 @@ pub struct Scored {
     pub score: f64,
     /// Its running rank, [0, 1].
     pub importance: f64,
+    /// Whether the score is for a category: [`online::Segment::of_category`].
+    pub of_category: bool,
 }
 
 /// Why something is kept.
@@ -117,9 +119,11 @@ impl Live {
         self.waiting.push_back(Group { number, from: time, duration });
         let verdicts = match &mut self.mode {
             Mode::Skim(online) => {
-                let score = place.and_then(|place| place.scored).map(|scored| scored.score);
+                let scored = place.and_then(|place| place.scored);
+                let (score, of_category) = (scored.map(|s| s.score), scored.is_some_and(|s| s.of_category));
                 // The shortest of segments still is one.
-                let decisions = online.push(online::Segment { start: time, duration: duration.max(1), score });
+                let segment = online::Segment { start: time, duration: duration.max(1), score, of_category };
+                let decisions = online.push(segment);
                 self.settle(decisions)
             }
             Mode::TimeLapse(lapse) => {
@@ -167,7 +171,7 @@ mod tests {
     }
 
     fn scored(importance: Option<f64>) -> Option<Scored> {
-        importance.map(|importance| Scored { score: importance, importance })
+        importance.map(|importance| Scored { score: importance, importance, of_category: true })
     }
 
     fn place(segment: u64, importance: Option<f64>) -> Place {

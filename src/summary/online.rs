@@ -11,6 +11,8 @@
 //! - **Hysteresis.** A clip's first and last moments, the pre-roll and the post-roll, take of the budget and show nothing of worth:
 //!   a dip too short to pay for another clip's is played through, and a spark is no clip.
 //! - **Merging.** Two clips that would be less than `merge_gap` apart are one, or one of them is not.
+//! - **Scales.** The score for a category and that for what is unusual are on scales of their own. Where one follows the other, what is
+//!   undecided is decided, and ranks begin anew; the budget goes on.
 //! - **Unscored.** A segment that nobody could score is kept: nothing is lost because nothing is known. It takes nothing of the budget,
 //!   and the segments on its two sides are laid out as if it were not there.
 //!
@@ -66,6 +68,8 @@ pub struct Segment {
     pub duration: u64,
     /// How much it matters, finite; `None`: nobody knows ([`counted`]).
     pub score: Option<f64>,
+    /// Whether that is a score for a category: one for what is unusual is on another scale.
+    pub of_category: bool,
 }
 
 /// The score of a segment that counts for what is kept. There is none where scoring `failed` or the segment is `unscored`, nor where the
@@ -104,6 +108,8 @@ pub struct Online {
     /// Score and duration of all scored ones in `ahead` and `past`, by score: a window may be a day, and is not to be sorted for each
     /// decision.
     known: Vec<(f64, u64)>,
+    /// Whether they are for a category; `None` before the first.
+    of_category: Option<bool>,
     run: Run,
 }
 
@@ -120,18 +126,24 @@ impl Online {
             past_time: 0,
             kept_time: 0,
             known: Vec::new(),
+            of_category: None,
             run,
         }
     }
 
     /// A segment comes; the decisions that are due.
     pub fn push(&mut self, segment: Segment) -> Vec<Decision> {
+        let mut due = Vec::new();
         if let Some(score) = segment.score {
+            if self.of_category.replace(segment.of_category).is_some_and(|before| before != segment.of_category) {
+                due.extend(std::iter::from_fn(|| self.decide(true)));
+                self.known.clear();
+                self.past.iter_mut().for_each(|past| past.segment.score = None);
+            }
             self.known.insert(self.known.partition_point(|known| known.0 < score), (score, segment.duration));
         }
         self.ahead.push_back(segment);
         self.ahead_time += segment.duration;
-        let mut due = Vec::new();
         while let Some(first) = self.ahead.front()
             && (first.score.is_none() || self.ahead_time - first.duration >= self.settings.look_ahead)
         {
@@ -190,8 +202,8 @@ impl Online {
             if let Some(gone) = self.past.pop_front() {
                 self.past_time -= gone.segment.duration;
                 self.kept_time -= if gone.keep { gone.segment.duration } else { 0 };
-                let Segment { score, duration, .. } = gone.segment;
-                let alike = self.known.partition_point(|known| Some(known.0) < score);
+                let Segment { score: Some(score), duration, .. } = gone.segment else { continue };
+                let alike = self.known.partition_point(|known| known.0 < score);
                 if let Some(place) = self.known[alike..].iter().position(|known| known.1 == duration) {
                     self.known.remove(alike + place);
                 }
@@ -269,7 +281,8 @@ mod tests {
     }
 
     fn row(scores: impl IntoIterator<Item = f64>, duration: u64) -> Vec<Segment> {
-        let segment = |(i, score)| Segment { start: i as u64 * duration, duration, score: Some(score) };
+        let segment =
+            |(i, score)| Segment { start: i as u64 * duration, duration, score: Some(score), of_category: true };
         scores.into_iter().enumerate().map(segment).collect()
     }
 
@@ -315,6 +328,29 @@ mod tests {
             caught(bare(ratio), &row(segments.collect::<Vec<_>>(), SECOND / 2))
         };
         (0..8).map(of).sum::<f64>() / 8.0
+    }
+
+    #[test]
+    fn scores_of_another_scale_are_ranked_among_themselves() {
+        // A minute's peaks in scores of a category, then in scores a thousand times as large.
+        let scores = |i: u64| if i % 30 < 4 { 2.0 } else { 1.0 + (i % 7) as f64 / 10.0 };
+        let segments: Vec<Segment> = (0..240)
+            .map(|i| {
+                let (of_category, scale) = if i < 120 { (true, 1e-3) } else { (false, 1.0) };
+                Segment { start: i * SECOND, duration: SECOND, score: Some(scale * scores(i)), of_category }
+            })
+            .collect();
+        let decisions = decide(bare(0.15), &segments);
+        let starts: Vec<u64> = decisions.iter().map(|decision| decision.segment.start).collect();
+        assert_eq!(starts, (0..240).map(|i| i * SECOND).collect::<Vec<_>>());
+        let kept = |from: usize, peak: bool| {
+            let of = decisions[from..from + 60].iter();
+            of.filter(|d| d.keep && (d.segment.start / SECOND % 30 < 4) == peak).count()
+        };
+        // Of the second and third minute: what plays is the peaks', before and after the change.
+        for from in [60, 180] {
+            assert_eq!((kept(from, true), kept(from, false)), (8, 0), "from {from}");
+        }
     }
 
     #[test]
@@ -384,7 +420,9 @@ mod tests {
     #[test]
     fn what_is_not_scored_waits_for_what_comes_before_it_only() {
         let mut online = Online::new(Settings { look_ahead: 3 * SECOND, ..bare(0.2) });
-        let mut due = |i: u64, score| online.push(Segment { start: i * SECOND, duration: SECOND, score }).len();
+        let mut due = |i: u64, score| {
+            online.push(Segment { start: i * SECOND, duration: SECOND, score, of_category: true }).len()
+        };
         assert_eq!([due(0, None), due(1, None), due(2, Some(0.5)), due(3, None), due(4, None)], [1, 1, 0, 0, 0]);
         // The scored one, and the two behind it with it.
         assert_eq!([due(5, Some(0.5)), due(6, None)], [3, 0]);
@@ -396,7 +434,8 @@ mod tests {
         let mut online = Online::new(Settings { look_ahead: 5 * SECOND, ..bare(0.05) });
         let (mut kept, mut whole) = (0, 0);
         for i in 0..375 {
-            let segment = Segment { start: i * SECOND * 4 / 5, duration: SECOND * 4 / 5, score: Some(0.5) };
+            let segment =
+                Segment { start: i * SECOND * 4 / 5, duration: SECOND * 4 / 5, score: Some(0.5), of_category: true };
             let mut decisions = online.push(segment);
             if i % 4 == 3 {
                 decisions.extend(online.finish());
@@ -441,7 +480,7 @@ mod tests {
             let mut end = 0;
             of.into_iter().map(|(duration, score)| {
                 end += duration;
-                Segment { start: end - duration, duration, score: Some(score) }
+                Segment { start: end - duration, duration, score: Some(score), of_category: true }
             }).collect()
         }
     }

@@ -81,7 +81,12 @@ mod tests {
                 '?' => None,
                 _ => Some(0.25),
             };
-            decisions.extend(threshold.push(Segment { start: i as u64 * SECOND, duration: SECOND, score }));
+            decisions.extend(threshold.push(Segment {
+                start: i as u64 * SECOND,
+                duration: SECOND,
+                score,
+                of_category: true,
+            }));
         }
         decisions.extend(threshold.finish());
         assert!(decisions.windows(2).all(|w| w[0].segment.start < w[1].segment.start));
@@ -104,8 +109,9 @@ mod tests {
     #[test]
     fn what_is_kept_is_decided_at_once_and_the_rest_when_it_can_no_longer_be_reached() {
         let mut threshold = Threshold::new(SETTINGS);
-        let mut due =
-            |i: u64, score| threshold.push(Segment { start: i * SECOND, duration: SECOND, score: Some(score) }).len();
+        let mut due = |i: u64, score| {
+            threshold.push(Segment { start: i * SECOND, duration: SECOND, score: Some(score), of_category: true }).len()
+        };
         assert_eq!([due(0, 0.0), due(1, 0.0), due(2, 0.0), due(3, 0.0), due(4, 1.0)], [0, 0, 1, 1, 3]);
         assert_eq!([due(5, 0.0), due(6, 0.0), due(7, 0.0), due(8, 0.0)], [1, 0, 0, 1]);
     }
@@ -119,7 +125,7 @@ mod tests {
             let mut threshold = Threshold::new(Settings { score: 1.0, min_clip: 0, pre_roll, post_roll });
             let (mut decisions, mut start, mut all) = (Vec::new(), 0, Vec::new());
             for (duration, matters) in segments {
-                let segment = Segment { start, duration, score: Some(f64::from(matters)) };
+                let segment = Segment { start, duration, score: Some(f64::from(matters)), of_category: true };
                 start += duration;
                 all.push(segment);
                 decisions.extend(threshold.push(segment));

@@ -18,7 +18,7 @@ use crate::clip::FRAMES;
 
 /// Most threads that cut clips; each manages some hundred a second.
 const THREADS: usize = 4;
-/// Clips that show no category, for each one that does.
+/// Clips that show no category, for each one that does, at most.
 const OF_NONE: f64 = 0.3;
 /// Batches that a thread is ahead by.
 const AHEAD: usize = 2;
@@ -69,7 +69,9 @@ pub fn order(data: &Dataset, settings: &Settings, epoch: usize) -> Vec<Vec<Draw>
         order = balanced(order, data.categories.len(), |draw| data.videos[draw.video].category, &mut rng);
     }
     let numbers = data.videos.len()..;
-    let none = numbers.zip(&data.none).flat_map(|(video, of)| repeat_n(Draw { video, segment: None }, of.draws));
+    let clips = if let ClipsPerVideo::Drawn(clips) = settings.clips_per_video { clips } else { 1 };
+    let none =
+        numbers.zip(&data.none).flat_map(|(video, of)| repeat_n(Draw { video, segment: None }, of.draws * clips));
     let mut none: Vec<Draw> = none.collect();
     none.shuffle(&mut rng);
     none.truncate((OF_NONE * order.len() as f64) as usize);
@@ -81,9 +83,10 @@ pub fn order(data: &Dataset, settings: &Settings, epoch: usize) -> Vec<Vec<Draw>
 /// As many draws of each category, and as many in all as there are, or a few more.
 fn balanced(mut draws: Vec<Draw>, categories: usize, category: impl Fn(&Draw) -> usize, rng: &mut StdRng) -> Vec<Draw> {
     draws.shuffle(rng);
-    let each = draws.len().div_ceil(categories);
-    let mut of = vec![Vec::new(); categories];
+    let (all, mut of) = (draws.len(), vec![Vec::new(); categories]);
     draws.into_iter().for_each(|draw| of[category(&draw)].push(draw));
+    of.retain(|own| !own.is_empty());
+    let each = all.div_ceil(of.len().max(1));
     of.iter().flat_map(|own| own.iter().copied().cycle().take(each)).collect()
 }
 
@@ -151,13 +154,12 @@ mod tests {
         let draws: Vec<Draw> = (0..9).map(|video| Draw { video, segment: None }).collect();
         let category = |draw: &Draw| usize::from(draw.video >= 7);
         let order = balanced(draws.clone(), 3, category, &mut StdRng::seed_from_u64(1));
-        let mut times = [0; 9];
+        let mut times = [0i32; 9];
         order.iter().for_each(|draw| times[draw.video] += 1);
         let mut frequent = times[..7].to_vec();
         frequent.sort_unstable();
-        assert_eq!(frequent, [0, 0, 0, 0, 1, 1, 1]);
-        assert_eq!(times[7] + times[8], 3);
-        assert!(times[7] > 0 && times[8] > 0);
+        assert_eq!(frequent, [0, 0, 1, 1, 1, 1, 1]);
+        assert_eq!((times[7] + times[8], times[7].abs_diff(times[8])), (5, 1));
         let even = balanced(draws, 1, |_| 0, &mut StdRng::seed_from_u64(1));
         let mut videos: Vec<usize> = even.iter().map(|draw| draw.video).collect();
         videos.sort_unstable();

@@ -1,6 +1,7 @@
 //! Calibrates a model on videos that it has not learned from: how sure it may be, and from where on a category fits at all.
 //!
-//! The temperature (Guo et al., 2017) is the one by which the segments' right categories are likeliest. What fits is **our choice**: a
+//! The temperature (Guo et al., 2017) is the one by which the segments' right categories are likeliest, each with the doubt that the number of
+//! segments leaves (Platt, 1999): a few that are all named right prove no certainty. What fits is **our choice**: a
 //! video's leading category does from the mean probability on that so many videos of the categories reach; how many of those that show none
 //! of them do so too is told.
 
@@ -93,14 +94,19 @@ fn drawn(video: &Video, rng: &mut StdRng) -> Vec<usize> {
 
 /// The calibration by which at least the share `keep` of the videos of a category keep it. `None` if there are none of these.
 pub fn calibrate(videos: &[Predicted], keep: f64) -> Option<Found> {
-    let loss = |temperature: f64| {
-        let own = videos.iter().filter_map(|video| Some((video, video.category?)));
-        let losses =
-            own.flat_map(|(video, category)| video.logs.iter().map(move |row| -softened(row, temperature)[category]));
-        let (sum, count) = losses.fold((0.0, 0), |(sum, count), loss| (sum + loss, count + 1));
-        sum / f64::from(count)
+    let own = || videos.iter().filter_map(|video| Some((video.category?, &video.logs)));
+    let segments = own().map(|(_, logs)| logs.len()).sum::<usize>() as f64;
+    // `doubt`: share of a segment's target that goes to each of the other categories.
+    let loss = |temperature: f64, doubt: f64| {
+        let of = |(category, row): (usize, &Vec<f64>)| {
+            let logs = softened(row, temperature);
+            let others = logs.iter().sum::<f64>() - logs[category];
+            -(1.0 - doubt * (logs.len() - 1) as f64) * logs[category] - doubt * others
+        };
+        own().flat_map(|(category, logs)| logs.iter().map(move |row| (category, row))).map(of).sum::<f64>() / segments
     };
-    let temperature = lowest(loss);
+    let categories = own().find_map(|(_, logs)| logs.first()).map_or(0, Vec::len) as f64;
+    let temperature = lowest(|temperature| loss(temperature, 1.0 / (segments + categories)));
     let leaders = |of_one: bool| {
         let own = videos.iter().filter(|video| video.category.is_some() == of_one);
         let mut leaders: Vec<f64> = own.map(|video| video.leader(temperature)).collect();
@@ -117,7 +123,7 @@ pub fn calibrate(videos: &[Predicted], keep: f64) -> Option<Found> {
         |leaders: &[f64]| leaders.iter().filter(|&&leader| leader >= fits).count() as f64 / leaders.len().max(1) as f64;
     Some(Found {
         calibration: Calibration { temperature, fits },
-        loss: [loss(1.0), loss(temperature)],
+        loss: [loss(1.0, 0.0), loss(temperature, 0.0)],
         kept: share(&of_one),
         wrongly: share(&of_none),
     })

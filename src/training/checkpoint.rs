@@ -1,7 +1,7 @@
 //! A run's whole state in a file, so that it can be stopped at any moment and go on exactly.
 //!
-//! Safetensors, float32: `network.NAME` (weights, and the normalisations' statistics), `first.NAME` and `second.NAME` (the
-//! optimizer's averages); the header metadata `checkpoint` is the JSON of [`Progress`].
+//! Safetensors, float32: `network.NAME` (weights, the normalisations' statistics, and the running means of both under `average.`),
+//! `first.NAME` and `second.NAME` (the optimizer's averages); the header metadata `checkpoint` is the JSON of [`Progress`].
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,9 +46,10 @@ pub enum CheckpointError {
 pub struct Progress {
     /// Whole epochs done.
     pub epoch: usize,
-    /// Batches done of the next one, clips in them, the sum of their losses, and how many were named right.
+    /// Batches done of the next one, clips in them, those of a category, the sum of their losses, and how many were named right.
     pub batches: usize,
     pub clips: usize,
+    pub nameable: usize,
     pub loss_sum: f64,
     pub right: f64,
     /// Steps of the optimizer.

@@ -133,7 +133,7 @@ pub struct Settings {
     pub label_smoothing: f64,
     /// Mix each clip with another of its minibatch, a share of it drawn from Beta(A, A), and what they show alike (Zhang et al., 2018: mixup;
     /// our choice). 0: not at all
-    #[arg(long, value_name = "A", default_value_t = 0.0, value_parser = share)]
+    #[arg(long, value_name = "A", default_value_t = 0.0, value_parser = mixup)]
     pub mixup: f64,
     /// As many clips of each category in an epoch: rare ones more often, frequent ones not all (our choice)
     #[arg(long)]
@@ -180,6 +180,12 @@ pub fn above_zero(text: &str) -> Result<f64, String> {
 /// A flag's share, from 0 to below 1.
 pub fn share(text: &str) -> Result<f64, String> {
     text.parse().ok().filter(|n| (0.0..1.0).contains(n)).ok_or_else(|| "give a number from 0 to below 1".into())
+}
+
+/// Of a smaller A than this, no two clips would be mixed.
+fn mixup(text: &str) -> Result<f64, String> {
+    let fits = |a: &f64| *a == 0.0 || (0.01..1.0).contains(a);
+    text.parse().ok().filter(fits).ok_or_else(|| "give 0, or a number from 0.01 to below 1".into())
 }
 
 impl Settings {

@@ -40,6 +40,8 @@ pub enum TeacherError {
 
 /// The teacher's features of every segment of every video, standardised.
 pub struct Lessons {
+    /// Digits that tell teachers apart.
+    pub teacher: String,
     /// Features of a segment.
     pub width: usize,
     /// Of each video, in the order of [`Dataset::video`], its segments' one after the other.
@@ -61,9 +63,12 @@ impl Lessons {
         if teacher.clip != Geometry::PAPER {
             return Err(TeacherError::Geometry(path.into()));
         }
-        let name =
-            blake3::hash(&std::fs::read(path).map_err(|source| CacheError::Damaged { path: path.into(), source })?);
-        let name = format!("{}.features", &name.to_hex()[..12]);
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&std::fs::read(path).map_err(|source| CacheError::Damaged { path: path.into(), source })?);
+        // TorchScript's description of what it takes.
+        hasher.update(&std::fs::read(path.with_extension("json")).unwrap_or_default());
+        let digits = hasher.finalize().to_hex()[..12].to_owned();
+        let name = format!("{digits}.features");
         let (mut width, mut of) = (0, Vec::new());
         for (done, video) in data.videos.iter().chain(&data.none).enumerate() {
             let features = features_of(teacher, path, &video.stored, &name)?;
@@ -71,7 +76,7 @@ impl Lessons {
             of.push(features);
             progress(done + 1);
         }
-        let mut lessons = Self { width, of };
+        let mut lessons = Self { teacher: digits, width, of };
         lessons.standardise();
         Ok(lessons)
     }
@@ -140,7 +145,8 @@ mod tests {
     #[test]
     fn features_are_standardised_over_all_segments() {
         // Of two videos, three segments in all; the second feature never changes.
-        let mut lessons = Lessons { width: 2, of: vec![vec![1.0, 7.0, 2.0, 7.0], vec![6.0, 7.0]] };
+        let mut lessons =
+            Lessons { teacher: String::new(), width: 2, of: vec![vec![1.0, 7.0, 2.0, 7.0], vec![6.0, 7.0]] };
         lessons.standardise();
         let deviation = (14.0f64 / 3.0).sqrt();
         let expected = [-2.0, 0.0, -1.0, 0.0, 3.0, 0.0].map(|off| (off / deviation) as f32);

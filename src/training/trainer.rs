@@ -60,7 +60,7 @@ pub struct Step {
     pub learning_rate: f64,
     /// Of this step's clips.
     pub step_loss: f64,
-    /// Means over the epoch so far.
+    /// Means over the epoch so far; the accuracy, of clips that show a category.
     pub loss: f64,
     pub accuracy: f64,
 }
@@ -257,26 +257,30 @@ impl<'a> Trainer<'a> {
                 let progress = &mut self.progress;
                 progress.batches += 1;
                 progress.clips += batch.labels.len();
+                progress.nameable += batch.labels.iter().filter(|&&label| label < data.categories.len()).count();
                 progress.loss_sum += loss * batch.labels.len() as f64;
                 progress.right += right;
                 progress.steps = self.optimizer.steps;
                 let clips = progress.clips as f64;
                 let mean = progress.loss_sum / clips;
-                let lesson = if data.lessons.is_some() { LESSON } else { 0.0 };
-                let guessing = lesson + (data.categories.len() as f64).ln().max(1.0);
+                let guessing = match (&data.lessons, (data.categories.len() as f64).ln()) {
+                    (Some(_), 0.0) => 1.0,
+                    (Some(_), of_categories) => LESSON + of_categories,
+                    (None, of_categories) => of_categories.max(1.0),
+                };
                 if !loss.is_finite() || (progress.batches >= PATIENCE && mean > HOPELESS * guessing) {
                     let lower = settings.learning_rate / 10.0;
                     return Err(TrainError::Diverged { epoch: epoch + 1, loss, lower });
                 }
-                let (steps, accuracy) = (progress.steps, progress.right / clips);
+                let (steps, accuracy) = (progress.steps, progress.right / progress.nameable.max(1) as f64);
                 let clips = progress.clips;
                 after_step(self, Step { steps, clips, of, learning_rate, step_loss: loss, loss: mean, accuracy });
             }
             Ok(())
         })?;
         let whole = std::mem::take(&mut self.progress);
-        let (clips, steps) = (whole.clips.max(1) as f64, whole.steps);
-        let summary = Epoch { steps, loss: whole.loss_sum / clips, accuracy: whole.right / clips };
+        let (steps, loss) = (whole.steps, whole.loss_sum / whole.clips.max(1) as f64);
+        let summary = Epoch { steps, loss, accuracy: whole.right / whole.nameable.max(1) as f64 };
         let Progress { settings, fingerprint, .. } = whole;
         self.progress = Progress { epoch: epoch + 1, steps, settings, fingerprint, ..Default::default() };
         Ok(summary)
@@ -286,18 +290,18 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, batch: &Batch, phase: Phase, learning_rate: f64) -> Result<(f64, f64), TchError> {
         // Dropout's choices follow from the step's number alone, so that a resumed run makes the same.
         tch::manual_seed(mix(self.settings.seed, 0, self.optimizer.steps) as i64);
-        let share = mixing::share(self.settings.mixup, mix(self.settings.seed, 3, self.optimizer.steps));
+        let share = mixing::share(self.settings.mixup, mix(self.settings.seed, u64::MAX, self.optimizer.steps));
         let input = channels_last(&mixing::mixed(&self.input(batch, phase)?, share)?)?;
         let convolved = self.network.convolved(&input, true)?;
-        let (mut loss, mut right) = self.naming(&convolved, batch, share)?;
-        if self.data.lessons.is_some() {
-            let (lesson, nearest) = self.lesson(&convolved, batch, share)?;
-            if self.data.categories.len() > 1 {
-                loss = loss.f_add(&lesson.f_mul_scalar(LESSON)?)?;
-            } else {
-                (loss, right) = (lesson, nearest);
+        let (loss, right) = match &self.data.lessons {
+            None => self.naming(&convolved, batch, share)?,
+            // With nothing to name, the lesson is all.
+            Some(_) if self.data.categories.len() == 1 => self.lesson(&convolved, batch, share)?,
+            Some(_) => {
+                let (naming, right) = self.naming(&convolved, batch, share)?;
+                (naming.f_add(&self.lesson(&convolved, batch, share)?.0.f_mul_scalar(LESSON)?)?, right)
             }
-        }
+        };
         loss.f_backward()?;
         let length = self.optimizer.step(learning_rate, self.settings.clip_norm)?;
         self.network.keep_monotonic()?;

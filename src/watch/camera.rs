@@ -211,7 +211,11 @@ fn read(message: &gst::StructureRef, counted: Counted) -> Option<(Segment, Kept)
     let score = online::counted(score, flags.contains(Flags::FAILED), flags.contains(Flags::UNSCORED));
     let category = message.get::<String>("category").unwrap_or_default();
     let confidence = message.get::<f64>("confidence").unwrap_or_default();
-    Some((Segment { start, duration, score }, Kept { score: score.unwrap_or_default(), category, confidence }))
+    let of_category = !category.is_empty();
+    Some((
+        Segment { start, duration, score, of_category },
+        Kept { score: score.unwrap_or_default(), category, confidence },
+    ))
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ use gstdesumnet::{
     training::{
         calibration::{Found, calibrate, predicted},
         data::{Seen, source::unlabelled},
-        settings::share,
     },
 };
 
@@ -25,11 +24,11 @@ pub struct Args {
     model: PathBuf,
     #[command(flatten)]
     source: data::Source,
-    /// Videos that show none of the categories: folders, however deep, CSV files with a column `path`, or files
+    /// Videos that show none of the categories: folders, however deep, CSV files as of --data, or files
     #[arg(long, value_name = "DIR|CSV|FILE", required = true, num_args = 1..)]
     none: Vec<PathBuf>,
     /// Least share of the videos with a category that keep one
-    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = share)]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.95, value_parser = kept)]
     keep: f64,
     /// The calibrated model
     #[arg(long, value_name = "FILE")]
@@ -52,12 +51,20 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     if left_out > 0 {
         say!("{} was trained on {left_out} of the videos: left out", args.model.display());
     }
+    crate::train::check_writable(&args.output)?;
     let mut none = data::open(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?;
-    // A trunk that has seen them without a word of what they show may be asked about them.
-    let mut own = network.header.provenance.clone();
-    own.as_object_mut().map(|told| told.remove("from"));
-    if let Some(seen) = Seen::told(&own).filter(|_| !args.all) {
+    let found = none.videos.len();
+    if let Some(seen) = Seen::told(&without_distillation(&network.header.provenance)).filter(|_| !args.all) {
         none.videos.retain(|video| !seen.has(&video.marks));
+    }
+    if none.videos.is_empty() {
+        return Err(format!(
+            "the model was trained on all {found} videos of --none: give others, or --all to take these nevertheless"
+        )
+        .into());
+    }
+    if none.videos.len() < found {
+        say!("{} was trained on {} of the videos of none: left out", args.model.display(), found - none.videos.len());
     }
     let bar = progress_bar("naming", "videos")?;
     bar.set_length((set.videos.len() + none.videos.len()) as u64);
@@ -73,9 +80,54 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         none.videos.len()
     );
     model.calibrate(found.calibration)?;
-    model.header.provenance["calibration"] = serde_json::json!({
-        "videos": set.videos.len(), "none": none.videos.len(), "keep": args.keep, "found": found,
-    });
+    let told =
+        serde_json::json!({ "videos": set.videos.len(), "none": none.videos.len(), "keep": args.keep, "found": found });
+    match model.header.provenance.as_object_mut() {
+        Some(provenance) => drop(provenance.insert("calibration".into(), told)),
+        None => model.header.provenance = serde_json::json!({ "from": model.header.provenance, "calibration": told }),
+    }
     model.save(&args.output, model.layers[0].weight.kind())?;
     Ok(())
+}
+
+/// A share that is kept: above 0, to 1.
+fn kept(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|n| *n > 0.0 && *n <= 1.0).ok_or_else(|| "give a number above 0, to 1".into())
+}
+
+/// A model's provenance without the trainings by a teacher: what they saw, they were told no category of.
+fn without_distillation(provenance: &serde_json::Value) -> serde_json::Value {
+    let mut own = provenance.clone();
+    while let Some(from) = own.get("from").map(|from| &from["provenance"]).filter(|from| is_distilled(from)) {
+        own["from"] = from["from"].clone();
+    }
+    if let Some(before) = own.get("from").map(|from| without_distillation(&from["provenance"])) {
+        own["from"]["provenance"] = before;
+    }
+    own
+}
+
+fn is_distilled(provenance: &serde_json::Value) -> bool {
+    provenance["made_by"].as_str().is_some_and(|by| by.starts_with("desumnet-train distil"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_teacher_was_asked_about_alone_may_be_asked_about() {
+        let by = |verb: &str, recordings: &str, from: serde_json::Value| {
+            serde_json::json!({ "provenance": {
+                "made_by": format!("desumnet-train {verb} 0.1.0"), "data": { "recordings": recordings }, "from": from,
+            } })
+        };
+        let first = by("pretrain", "aaaaaaaaaaaa", serde_json::Value::Null);
+        let taught = by("distil", "bbbbbbbbbbbb", by("distil", "cccccccccccc", first));
+        let last = by("finetune", "dddddddddddd", by("adapt", "eeeeeeeeeeee", taught));
+        let left = without_distillation(&last["provenance"]).to_string();
+        let has = ["aaaaaaaaaaaa", "bbbbbbbbbbbb", "cccccccccccc", "dddddddddddd", "eeeeeeeeeeee"]
+            .map(|of| left.contains(of));
+        assert_eq!(has, [true, false, false, true, true]);
+    }
 }

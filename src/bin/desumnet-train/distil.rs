@@ -22,7 +22,7 @@ pub struct Args {
     /// A model whose trunk learns further, with a new last layer; without it, training begins from random weights
     #[arg(long, value_name = "FILE", conflicts_with = "fc6")]
     model: Option<PathBuf>,
-    /// Videos: folders, however deep, CSV files with a column `path`, or files. May be given several times
+    /// Videos: folders, however deep, CSV files with the columns path,category, or files. May be given several times
     #[arg(long, value_name = "DIR|CSV|FILE", required = true, num_args = 1..)]
     data: Vec<PathBuf>,
     /// Videos that must not be learnt from, as --data: those that will validate and test the network. Their recordings are left out

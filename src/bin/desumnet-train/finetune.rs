@@ -4,7 +4,12 @@ use std::{error::Error, iter, path::PathBuf};
 
 use gstdesumnet::{
     network::Model,
-    training::{data::source::unlabelled, network::Fc6, settings::above_zero, trainer::Start},
+    training::{
+        data::{Seen, source::unlabelled},
+        network::Fc6,
+        settings::above_zero,
+        trainer::Start,
+    },
 };
 
 use crate::{data, train};
@@ -19,8 +24,8 @@ pub struct Args {
     source: data::Source,
     #[command(flatten)]
     validation: data::Validation,
-    /// Videos that show none of the categories, for the model to learn that they don't (our choice): folders, however deep, CSV files with a
-    /// column `path`, or files
+    /// Videos that show none of the categories, for the model to learn that they don't (our choice): folders, however deep, CSV files
+    /// as of --data, or files
     #[arg(long, value_name = "DIR|CSV|FILE", num_args = 1..)]
     none: Vec<PathBuf>,
     /// A network whose features the trunk goes on giving while it learns the categories, as distil's --teacher (our choice): what it knows
@@ -51,7 +56,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     }
     let (mut data, validation) = args.source.for_training(&args.validation)?;
     if !args.none.is_empty() {
-        data.none = data::of_any_length(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?.videos;
+        let mut none = data::of_any_length(unlabelled(&args.none)?, &args.source.cache(), "videos of none")?.videos;
+        let of_one = data.videos.iter().chain(validation.iter().flat_map(|set| &set.videos));
+        let (of_one, all) = (Seen::of(of_one.map(|video| video.marks.as_slice())), none.len());
+        none.retain(|video| !of_one.has(&video.marks));
+        if none.len() < all {
+            say!("videos of none left out, as --data or --validation has them: {}", all - none.len());
+        }
+        data.none = none;
     }
     data::warn_of_seen(&model, validation.as_ref());
     let mut provenance = train::made_by("finetune");

@@ -102,9 +102,7 @@ impl Flags {
         }
         settings.check_fc6(fc6)?;
         self.device()?;
-        let parent = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
-        tempfile::tempfile_in(parent)
-            .map_err(|e| format!("{output} can't be written: {e}; make the folder or give another --output"))?;
+        check_writable(&self.output)?;
         let (folder, same) =
             (self.folder(), |a: &Path, b: &Path| Some(a.canonicalize().ok()? == b.canonicalize().ok()?));
         std::fs::create_dir_all(&folder)
@@ -303,6 +301,17 @@ impl Meter {
         self.bar.finish_and_clear();
         self.began.elapsed().as_secs_f64()
     }
+}
+
+/// Finds out before the work whether a file can be written after it.
+///
+/// # Errors
+/// If it can't.
+pub fn check_writable(output: &Path) -> Result<(), Box<dyn Error>> {
+    let parent = output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref());
+    tempfile::tempfile_in(parent)
+        .map_err(|e| format!("{} can't be written: {e}; make the folder or give another --output", output.display()))?;
+    Ok(())
 }
 
 /// What a model file says of its making.

@@ -9,12 +9,9 @@ use std::{
 
 use gstdesumnet::{decode::local_path, whole_file::Unfinished};
 
-use crate::inputs::Video;
-
 /// Refuses a call that would overwrite one of its own videos, write one file twice, or could not write at all.
-pub fn settle(videos: &[Video], results: &[PathBuf]) -> Result<(), Box<dyn Error>> {
-    let inputs: HashSet<Same> =
-        videos.iter().filter_map(|video| local_path(&video.name)).filter_map(|path| Same::of(&path)).collect();
+pub fn settle<'a>(videos: impl IntoIterator<Item = &'a str>, results: &[PathBuf]) -> Result<(), Box<dyn Error>> {
+    let inputs: HashSet<Same> = videos.into_iter().filter_map(local_path).filter_map(|path| Same::of(&path)).collect();
     let mut taken = HashSet::new();
     for path in results {
         let Some(same) = Same::of(path) else { continue };
@@ -84,10 +81,11 @@ mod tests {
         }
         std::os::unix::fs::symlink("b.mp4", at("link.mp4")).unwrap();
         std::fs::create_dir(at("sub")).unwrap();
-        let videos = ["a.mp4", "b.mp4"].map(|name| Video { name: at(name).to_str().unwrap().into(), stem: "".into() });
+        let videos = ["a.mp4", "b.mp4"].map(|name| at(name).to_str().unwrap().to_owned());
+        let videos = || videos.iter().map(String::as_str);
         let refused = |results: &[&str]| {
             let results: Vec<PathBuf> = results.iter().map(|name| at(name)).collect();
-            settle(&videos, &results).err().map(|e| e.to_string().replace(folder.path().to_str().unwrap(), ""))
+            settle(videos(), &results).err().map(|e| e.to_string().replace(folder.path().to_str().unwrap(), ""))
         };
         assert_eq!(refused(&["c.mp4", "sub/c.mp4", "c.html"]), None);
         let over = "is both the input and the output: give another name or folder";
@@ -98,7 +96,7 @@ mod tests {
             Some("/sub/../c.json would be written twice: give two names".into())
         );
         assert!(refused(&["no/c.mp4"]).unwrap().starts_with("/no/c.mp4 can't be written: No such file"));
-        assert_eq!(settle(&videos, &["/dev/null".into(), "/dev/null".into()]).err().map(|e| e.to_string()), None);
+        assert_eq!(settle(videos(), &["/dev/null".into(), "/dev/null".into()]).err().map(|e| e.to_string()), None);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 4);
     }
 

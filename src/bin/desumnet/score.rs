@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     let written = |video: &Video| -> Vec<PathBuf> {
         document(video).into_iter().chain(paths(&args.report, Path::new(&video.stem))).collect()
     };
-    results::settle(&videos, &videos.iter().flat_map(written).collect::<Vec<_>>())?;
+    results::settle(videos.iter().map(|video| &*video.name), &videos.iter().flat_map(written).collect::<Vec<_>>())?;
     args.inputs.each(&videos, |video| {
         let scores = args.scoring.scores(&video.name)?;
         let reports = Reports { kinds: &args.report, scores: &scores, plan: None, skim: None };

@@ -61,6 +61,8 @@ pub enum Yardstick {
     Usual,
     /// A head: the score is the probability that the segment is wanted.
     Head,
+    /// Of a category while one fits, else departure from the usual.
+    Either,
 }
 
 #[derive(clap::Args)]
@@ -103,6 +105,7 @@ impl Scoring {
         Ok(match self.importance {
             _ if HeadFile::read(&self.looking.model()?)?.is_some() => Yardstick::Head,
             Form::Unusual => Yardstick::Usual,
+            Form::Auto => Yardstick::Either,
             _ => Yardstick::Category,
         })
     }

@@ -95,10 +95,17 @@ impl Output {
         for output in videos.iter().map(place) {
             // What can't be written is found out before an hour of scoring.
             Container::of(&output)?;
+            if output.metadata().is_ok_and(|there| !there.is_file()) {
+                return Err(format!(
+                    "{} is no file: a video goes into one, as its start is written last",
+                    output.display()
+                )
+                .into());
+            }
             written.extend(paths(reports, &output.with_extension("")));
             written.push(output);
         }
-        results::settle(&videos, &written)?;
+        results::settle(videos.iter().map(|video| &*video.name), &written)?;
         inputs.each(&videos, |video| {
             let made = self.summarise(&video.name, place(video), scoring, how, &choose)?;
             let mut failed = Vec::new();

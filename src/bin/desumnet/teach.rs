@@ -25,6 +25,7 @@ use serde_json::json;
 use crate::{
     inputs::{apart, stem},
     reports::{Kind, Reports},
+    results,
     scoring::{self, Looking, MS},
     tell::print,
 };
@@ -68,6 +69,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         std::fs::create_dir_all(folder)
             .map_err(|e| format!("folder {} can't be made: {e}; check its path and permissions", folder.display()))?;
     }
+    results::settle(marks.iter().map(|mark| &*mark.video), std::slice::from_ref(&args.output))?;
     let network = Network::load(&model.path, args.looking.device, args.looking.precision)?;
     let bar = ProgressBar::new(0);
     let examples = gather(&marks, &network, args.looking.stride(), |done, all| {

@@ -202,6 +202,8 @@ impl Args {
                 "--threshold {score} is a score, which says little of what is unusual: give a time, such as --threshold 1h"
             )
             .into()),
+            (Some(Level::Score(score)), Yardstick::Either) if score <= 0.0 => Ok(self.threshold),
+            (Some(_), Yardstick::Either) => Err("--threshold needs one scale, and --importance auto has two: give --importance unusual or weighted".into()),
             (Some(Level::OnceIn(_)), Yardstick::Category | Yardstick::Head) => {
                 Err("--threshold with a time needs --importance unusual, and a model that is no head; give a score".into())
             }

@@ -206,7 +206,11 @@ impl Run {
                     Place {
                         segment: meta.segment,
                         duration: meta.segment_duration.nseconds(),
-                        scored: score.map(|score| Scored { score, importance: meta.importance }),
+                        scored: score.map(|score| Scored {
+                            score,
+                            importance: meta.importance,
+                            of_category: !meta.category.is_empty(),
+                        }),
                     }
                 });
                 let (group, verdicts) = live.frame(frame.time, frame.lasts, place.as_ref());

@@ -182,12 +182,12 @@ impl Dataset {
         all.mean_and_std()
     }
 
-    /// Tells two data sets apart: the videos' names, categories and lengths, in order.
+    /// Tells two data sets apart: the videos' names, categories and lengths, in order, and the teacher.
     pub fn fingerprint(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         self.categories.hash(&mut hasher);
-        self.outputs().hash(&mut hasher);
+        (self.outputs(), self.videos.len(), self.lessons.as_ref().map(|lessons| &lessons.teacher)).hash(&mut hasher);
         for video in self.videos.iter().chain(&self.none) {
             (video.path.file_name(), video.category, video.stored.frames(), video.draws, &video.spans)
                 .hash(&mut hasher);
