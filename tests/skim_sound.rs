@@ -504,6 +504,21 @@ fn a_gap_event_stands_for_silence() {
 }
 
 #[test]
+fn a_pause_where_the_video_has_been_is_none() {
+    // As qtdemux sends them at the end of files that are longer than they tell.
+    let rig = Rig::new(&ms(&[(0, 400, 1.0)]), &[MONO]);
+    rig.frames(0..25);
+    rig.others[0].push(sound(0..8_000, |_| 10_000)).unwrap();
+    for start in [0, 300, 600] {
+        let start = ClockTime::from_mseconds(start);
+        rig.video.event(gst::event::Gap::builder(start).duration(ClockTime::from_mseconds(300)).build());
+    }
+    rig.video.eos();
+    assert_eq!(samples(&rig.others[0].finished()).len(), 3_200);
+    assert_eq!(rig.video.finished().len(), 11);
+}
+
+#[test]
 fn sound_ends_with_the_video() {
     let rig = Rig::new(&ms(&[(0, 60_000, 1.0)]), &[MONO]);
     rig.frames(0..25);

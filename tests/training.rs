@@ -128,7 +128,7 @@ fn a_resumed_run_ends_with_the_same_bits() {
         // Twelve clips an epoch, two of them of none at the most.
         assert_eq!((whole_steps.len(), whole_steps[2].clips), (9, 12));
         // Of two categories, about 0.7; and three times what the teacher's features differ from nothing.
-        assert_eq!(whole_steps[0].step_loss > 2.0, with_teacher, "{}", whole_steps[0].step_loss);
+        assert_eq!(whole_steps[0].step_loss > 1.2, with_teacher, "{}", whole_steps[0].step_loss);
 
         // Saved in the middle of the second epoch; what came after is lost.
         let mut killed = trainer(&set, &SCRATCH, &settings);

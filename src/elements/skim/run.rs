@@ -325,11 +325,16 @@ impl Run {
 
     /// The video pauses. A short pause has the fate of what is around it; in a long one what waits is decided, and it is cut out.
     fn gap(&mut self, pts: gst::ClockTime, duration: gst::ClockTime) {
-        let Some(time) = self.segment.to_running_time(pts).map(gst::ClockTime::nseconds) else { return };
-        let until = time + duration.nseconds();
+        let Some(begins) = self.segment.to_running_time(pts).map(gst::ClockTime::nseconds) else { return };
+        let until = begins + duration.nseconds();
+        // qtdemux tells of pauses from 0 on at the end of some files: nothing pauses where something came already.
+        let time = begins.max(self.reached());
+        if until <= time {
+            return;
+        }
         if let Decider::Plan(_) = self.decider {
             if let Some(own) = self.segment.to_stream_time(pts) {
-                self.follow(own.nseconds(), time, duration.nseconds());
+                self.follow(own.nseconds() + (time - begins), time, until - time);
             }
         } else {
             let since = self.times.last().map_or(time, Moment::end);
