@@ -100,7 +100,7 @@ fn scores_features_and_videos_are_measured() {
     let rows = result["methods"].as_object().unwrap();
     assert_eq!(
         rows.keys().collect::<Vec<_>>(),
-        ["confidence", "confidence-topic", "desumnet", "desumnet-topic", "kvs"]
+        ["confidence", "confidence-topic", "desumnet", "desumnet-topic", "kvs", "motion", "typical", "unusual"]
     );
     assert!(rows.values().all(|row| row["videos"] == 2 && [0.5, 0.75, 1.0].contains(&row["ap5"].as_f64().unwrap())));
     assert_eq!(rows["kvs"]["ap5"], 1.0);

@@ -235,7 +235,7 @@ fn a_trunk_learns_from_another_network_without_categories() {
     let [tuned, sure] = ["tuned", "sure"].map(|name| Model::load(&place.path(&format!("{name}.safetensors"))).unwrap());
     assert_eq!((sure.header.categories.len(), tuned.header.calibration), (2, None));
     let calibration = sure.header.calibration.unwrap();
-    assert!(calibration.is_sound() && calibration.fits > 0.4, "{calibration:?}");
+    assert!(calibration.is_sound() && calibration.fits > 0.2, "{calibration:?}");
     let fc8 = |model: &Model| Vec::<f64>::try_from(model.layers[7].weight.to_kind(tch::Kind::Double).view(-1)).unwrap();
     for (sure, tuned) in fc8(&sure).iter().zip(fc8(&tuned)) {
         let expected = tuned / calibration.temperature;

@@ -44,7 +44,7 @@ impl Lawn {
         for frame in 0..FRAMES {
             let gust = if matches!(weather, Weather::Gusts) { strength } else { 0.0 };
             let shift = (gust * self.rng.random_range(-3.0..3.0)).round() as isize;
-            let drops = if matches!(weather, Weather::Rain) { (120.0 * strength) as usize } else { 0 };
+            let drops = if matches!(weather, Weather::Rain) { (60.0 * strength) as usize } else { 0 };
             let drops: Vec<[usize; 2]> = (0..drops).map(|_| [0; 2].map(|_| self.rng.random_range(0..SIDE))).collect();
             let first = clip.len();
             for y in 0..SIDE {
@@ -63,7 +63,7 @@ impl Lawn {
                 }
             }
             for [x, y] in drops {
-                for y in y..(y + 9).min(SIDE) {
+                for y in y..(y + 7).min(SIDE) {
                     let pixel = first + 3 * (y * SIDE + x);
                     clip[pixel..pixel + 3].iter_mut().for_each(|c| *c = c.midpoint(230));
                 }

@@ -144,7 +144,7 @@ pub fn looker() -> (gst::Element, mpsc::Receiver<u64>) {
 
 /// Calls until it gives something; only a test that fails waits to the end.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let patience = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(180);
     loop {
         if let Some(found) = look() {
             return found;
