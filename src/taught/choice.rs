@@ -1,4 +1,8 @@
-//! Learns a [`Head`] from examples: how strongly to hold it back, and how much motion is to count, is tried on moments left out.
+//! Learns a [`Head`] from examples: how strongly to hold it back is tried on moments left out.
+//!
+//! Three things count alike: the features as they are, in which what varies most counts most; each feature by how much it varies, for what
+//! matters may vary little; and the motion, likewise. Few examples don't tell which of them a task needs: of a train that passes a camera the
+//! first is enough, of fights among quiet clips the second.
 
 use nalgebra::DMatrix;
 
@@ -8,9 +12,8 @@ use super::{
 };
 use crate::{evaluation::average_precision::average_precision, network::head::Head};
 
-/// Penalties and shares of the motion that are tried; the rest is the features'. Of equals the first is taken: what is held back most.
+/// Penalties that are tried. Of equals the first is taken: what is held back most.
 const PENALTIES: [f64; 4] = [0.3, 0.03, 0.003, 0.000_3];
-const MOTION: [f64; 3] = [0.5, 0.9, 0.1];
 /// Most parts of the examples, each of which is left out once.
 const FOLDS: usize = 5;
 /// Least deviation of a dimension, by the median one: what hardly varied is not blown up.
@@ -29,29 +32,25 @@ pub struct Lesson {
 /// Learns from examples, of which some are wanted and some not; all have features and motion of the same dimensions.
 pub fn teach(examples: &[Example]) -> Lesson {
     let wanted: Vec<bool> = examples.iter().map(|example| example.wanted).collect();
-    let features = Scaled::new(examples.iter().map(|e| e.features.iter().map(|&x| x.into()).collect()).collect());
-    let motion = Scaled::new(examples.iter().map(|example| example.motion.clone()).collect());
-    let folds = folds(examples);
-    let tried = MOTION.into_iter().flat_map(|share| {
-        let rows = joined(&features, &motion, share);
-        let all = products(&rows);
-        PENALTIES.map(|penalty| {
-            let outputs = left_out(&rows, &all, &wanted, &folds, penalty);
-            (outputs.as_deref().map_or(0.0, |outputs| loss(outputs, &wanted)), outputs, share, penalty)
-        })
+    let features = || examples.iter().map(|e| e.features.iter().map(|&x| x.into()).collect()).collect();
+    let motion = examples.iter().map(|example| example.motion.clone()).collect();
+    let views = [Scaled::whole(features()), Scaled::each(features()), Scaled::each(motion)];
+    let (rows, folds) = (joined(&views), folds(examples));
+    let all = products(&rows);
+    let tried = PENALTIES.map(|penalty| {
+        let outputs = left_out(&rows, &all, &wanted, &folds, penalty);
+        (outputs.as_deref().map_or(0.0, |outputs| loss(outputs, &wanted)), outputs, penalty)
     });
-    let best = tried.reduce(|best, next| if next.0 < best.0 { next } else { best });
-    let (_, outputs, share, penalty) = best.unwrap_or((0.0, None, MOTION[0], PENALTIES[0]));
-    let rows = joined(&features, &motion, share);
-    let plane = fit(&rows, &products(&rows), &wanted, penalty);
+    let best = tried.into_iter().reduce(|best, next| if next.0 < best.0 { next } else { best });
+    let (_, outputs, penalty) = best.unwrap_or((0.0, None, PENALTIES[0]));
     Lesson {
-        head: head(&plane, &features, &motion, share),
+        head: head(&fit(&rows, &all, &wanted, penalty), &views),
         average_precision: outputs.and_then(|outputs| average_precision(&outputs, &wanted)),
         chance: wanted.iter().filter(|&&wanted| wanted).count() as f64 / wanted.len().max(1) as f64,
     }
 }
 
-/// Examples on one scale: each dimension less its mean, by its deviation and the root of how many dimensions there are.
+/// Examples on one scale: each dimension less its mean, so that the squares of a row come to about 1.
 struct Scaled {
     rows: Vec<Vec<f64>>,
     means: Vec<f64>,
@@ -59,18 +58,32 @@ struct Scaled {
 }
 
 impl Scaled {
-    fn new(mut rows: Vec<Vec<f64>>) -> Self {
+    /// All dimensions by the same scale.
+    fn whole(rows: Vec<Vec<f64>>) -> Self {
+        Self::new(rows, |deviations| {
+            let length = deviations.iter().map(|deviation| deviation * deviation).sum::<f64>().sqrt();
+            vec![if length > 0.0 { 1.0 / length } else { 1.0 }; deviations.len()]
+        })
+    }
+
+    /// Each dimension by its own deviation.
+    fn each(rows: Vec<Vec<f64>>) -> Self {
+        Self::new(rows, |deviations| {
+            // Behind a ReLU, some never answer.
+            let mut varied: Vec<f64> = deviations.iter().copied().filter(|&deviation| deviation > 0.0).collect();
+            varied.sort_by(f64::total_cmp);
+            let least = LEAST * varied.get(varied.len() / 2).copied().unwrap_or(1.0);
+            let root = (deviations.len() as f64).sqrt();
+            deviations.iter().map(|deviation| 1.0 / (deviation.max(least) * root)).collect()
+        })
+    }
+
+    fn new(mut rows: Vec<Vec<f64>>, scales: impl Fn(&[f64]) -> Vec<f64>) -> Self {
         let dimensions = rows.first().map_or(0, Vec::len);
         let mean = |of: &dyn Fn(&Vec<f64>) -> f64| rows.iter().map(of).sum::<f64>() / rows.len() as f64;
         let means: Vec<f64> = (0..dimensions).map(|d| mean(&|row| row[d])).collect();
         let deviation = |d: usize| mean(&|row: &Vec<f64>| (row[d] - means[d]).powi(2)).sqrt();
-        let deviations: Vec<f64> = (0..dimensions).map(deviation).collect();
-        // Behind a ReLU, some never answer.
-        let mut varied: Vec<f64> = deviations.iter().copied().filter(|&deviation| deviation > 0.0).collect();
-        varied.sort_by(f64::total_cmp);
-        let least = LEAST * varied.get(varied.len() / 2).copied().unwrap_or(1.0);
-        let root = (dimensions as f64).sqrt();
-        let scales: Vec<f64> = deviations.iter().map(|deviation| 1.0 / (deviation.max(least) * root)).collect();
+        let scales = scales(&(0..dimensions).map(deviation).collect::<Vec<f64>>());
         for row in &mut rows {
             row.iter_mut().zip(&means).zip(&scales).for_each(|((x, mean), scale)| *x = (*x - mean) * scale);
         }
@@ -78,32 +91,35 @@ impl Scaled {
     }
 
     /// The weights of what was scaled, as those of what was not, and what that takes off the bias.
-    fn unscaled(&self, weights: &[f64], gain: f64) -> (Vec<f32>, f64) {
+    fn unscaled(&self, weights: &[f64], gain: f64) -> (Vec<f64>, f64) {
         let weights: Vec<f64> = weights.iter().zip(&self.scales).map(|(weight, scale)| weight * scale * gain).collect();
         let off = weights.iter().zip(&self.means).map(|(weight, mean)| weight * mean).sum();
-        (weights.into_iter().map(|weight| weight as f32).collect(), off)
+        (weights, off)
     }
 }
 
-/// Features and motion in one row, each with its share of the squared length.
-fn joined(features: &Scaled, motion: &Scaled, share: f64) -> Vec<Vec<f64>> {
-    let [of_features, of_motion] = gains(share);
-    let row = |(f, m): (&Vec<f64>, &Vec<f64>)| {
-        f.iter().map(|x| x * of_features).chain(m.iter().map(|x| x * of_motion)).collect()
-    };
-    features.rows.iter().zip(&motion.rows).map(row).collect()
+/// The views of each example in one row, each with the same share of the squared length.
+fn joined(views: &[Scaled; 3]) -> Vec<Vec<f64>> {
+    let row = |i: usize| views.iter().flat_map(|view| &view.rows[i]).map(|x| x * gain()).collect();
+    (0..views[0].rows.len()).map(row).collect()
 }
 
-fn gains(share: f64) -> [f64; 2] {
-    [(1.0 - share).sqrt(), share.sqrt()]
+fn gain() -> f64 {
+    (1.0 / 3.0f64).sqrt()
 }
 
-fn head(plane: &Plane, features: &Scaled, motion: &Scaled, share: f64) -> Head {
-    let (of_features, of_motion) = plane.weights.split_at(features.means.len());
-    let [gain_of_features, gain_of_motion] = gains(share);
-    let (features, off) = features.unscaled(of_features, gain_of_features);
-    let (motion, too) = motion.unscaled(of_motion, gain_of_motion);
-    Head { features, motion, bias: (plane.bias - off - too) as f32 }
+fn head(plane: &Plane, views: &[Scaled; 3]) -> Head {
+    let mut weights = &plane.weights[..];
+    let [(whole, a), (each, b), (motion, c)] = views.each_ref().map(|view| {
+        let (own, rest) = weights.split_at(view.means.len());
+        weights = rest;
+        view.unscaled(own, gain())
+    });
+    Head {
+        features: whole.iter().zip(each).map(|(whole, each)| (whole + each) as f32).collect(),
+        motion: motion.into_iter().map(|weight| weight as f32).collect(),
+        bias: (plane.bias - a - b - c) as f32,
+    }
 }
 
 /// Which examples are left out together: whole moments, where there are at least two of a class, and else parts of the one that there is.
