@@ -145,7 +145,7 @@ impl Watched {
         let topic = topic.and_then(|topic| network.header.categories.iter().position(|category| category == topic));
         let confidence = |category: usize| probabilities.iter().map(|row| f64::from(row[category])).collect();
         let unusual = hindsight(&looks);
-        watched.own.insert("typical", unusual.iter().map(|score| -score).collect());
+        watched.own.insert("typical", unusual.iter().map(|score| 1.0 / (1.0 + score)).collect());
         watched.own.extend([("unusual", unusual), ("motion", motion), ("confidence", confidence(predicted))]);
         watched.own.extend(topic.map(|topic| ("confidence-topic", confidence(topic))));
         let wanted: BTreeSet<usize> = [Some(predicted), topic].into_iter().flatten().collect();
