@@ -170,6 +170,27 @@ fn what_is_usual_is_kept_over_a_restart_and_a_damaged_file_costs_only_that() {
     let keeping = || told(&format!("usual-location={}", path.display()));
     let first = keeping();
     let again = keeping();
+    // So is it over READY, where the element stays set up.
+    let pipeline = pipeline(&format!(
+        "videotestsrc num-buffers=320 pattern=ball ! video/x-raw,width=64,height=64,framerate=25/1 \
+         ! desumnet importance=unusual post-messages=true usual-location={} ! fakesink",
+        folder.path().join("ready.json").display()
+    ));
+    let (sender, scores) = std::sync::mpsc::channel();
+    pipeline.bus().unwrap().set_sync_handler(move |_, message| {
+        if let Some(told) = message.structure().filter(|told| told.name() == MESSAGE_NAME) {
+            sender.send(told.get::<f64>("score").unwrap()).unwrap();
+        }
+        gst::BusSyncReply::Pass
+    });
+    for known in [false, true] {
+        pipeline.set_state(gst::State::Playing).unwrap();
+        wait_for_eos(&pipeline);
+        pipeline.set_state(gst::State::Ready).unwrap();
+        let run: Vec<f64> = scores.try_iter().collect();
+        assert_eq!((run.len(), run[0] > 0.0), (20, known), "{run:?}");
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
     assert_eq!((first[1].importance, again[1].importance > 0.0), (0.0, true));
     std::fs::write(&path, "{").unwrap();
     let anew = keeping();

@@ -203,7 +203,7 @@ impl TrainingNetwork {
         self.connected(&self.convolved(input, training)?, training, DROPOUT)
     }
 
-    /// What the convolutions give, as fc6 takes it.
+    /// Output of the convolutions, as fc6 takes it.
     ///
     /// # Errors
     /// From libtorch.
@@ -219,7 +219,7 @@ impl TrainingNetwork {
         }
     }
 
-    /// What fc8 gives of that, with this share of fc6's and fc7's outputs set to zero in training.
+    /// Output of fc8 for that, with this share of fc6's and fc7's outputs set to zero in training.
     ///
     /// # Errors
     /// From libtorch.

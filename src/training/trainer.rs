@@ -21,7 +21,7 @@ use crate::{
 
 /// Clips that a model's normalisation is measured on before it is trained further.
 const MEASURED: usize = 48;
-/// What a lesson weighs beside the categories that are learned with it.
+/// Weight of a lesson's loss beside that of the categories that are learned with it.
 const LESSON: f64 = 3.0;
 /// A mean loss over this many times that of guessing has diverged: no data set is that much worse than unknown.
 const HOPELESS: f64 = 4.0;

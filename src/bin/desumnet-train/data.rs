@@ -249,7 +249,7 @@ pub fn progress_bar(what: &str, things: &str) -> Result<ProgressBar, Box<dyn Err
     Ok(bar)
 }
 
-/// What a teacher gives of the videos.
+/// The teacher's features of all videos, those of none too.
 pub fn lessons(teacher: &Path, device: Device, data: &Dataset) -> Result<Lessons, Box<dyn Error>> {
     let network = Network::load(teacher, device, Precision::Auto)?;
     let bar = progress_bar("asking the teacher", "videos")?;

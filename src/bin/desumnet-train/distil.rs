@@ -11,8 +11,8 @@ use crate::{data, train};
 
 /// Trains a network to give the features that another network, the teacher, gives of each clip; `finetune` takes it from there
 ///
-/// Needs no categories: any footage will do, and much of it helps. What the trunk knows of pictures then comes from the teacher, and what it
-/// knows of motion from the videos. Not in the paper.
+/// Needs no categories: any footage will do, and much of it helps. What the trunk learns to see is what the
+/// teacher sees. Not in the paper.
 #[derive(clap::Args)]
 pub struct Args {
     /// The teacher: TorchScript that gives features as a second output, its JSON file beside it (examples/export_efficientnet_lite0.py),

@@ -97,7 +97,7 @@ impl Output {
             Container::of(&output)?;
             if output.metadata().is_ok_and(|there| !there.is_file()) {
                 return Err(format!(
-                    "{} is no file: a video goes into one, as its start is written last",
+                    "{} is a pipe or a device: give the name of a file, as a video's start is written last",
                     output.display()
                 )
                 .into());

@@ -183,7 +183,7 @@ impl Score {
     fn prepare(&self) -> Result<Arc<Setup>, gst::StateChangeError> {
         let settings = self.settings().clone();
         gst::info!(CAT, imp = self, "{settings:?}");
-        // What is usual is written as the set-up before this one goes, and read by this one. Its engine is used again.
+        // The set-up before this one writes the usual as it goes, and this one reads it. Its engine is used again.
         let before = self.setup_guard().take();
         let _engine = before.map(|setup| setup.engine.clone());
         let setup = Setup::new(settings).map_err(|reason| {

@@ -112,7 +112,7 @@ pub struct Dataset {
     pub none: Vec<Video>,
     /// What could not be decoded, and why.
     pub broken: Vec<String>,
-    /// What the network is to give beside its categories.
+    /// Features of a teacher that the network is to give beside its categories.
     pub lessons: Option<Lessons>,
 }
 
