@@ -160,7 +160,8 @@ fn look(
             continue;
         }
         // Of a moment that is shorter than a segment, the one that begins in it.
-        if begin >= end || taken > 0 && middle >= end {
+        // What is filled up with its last picture, at a video's end, hardly moves.
+        if begin >= end || taken > 0 && (middle >= end || segment.padded) {
             break;
         }
         if !moment.is_against(&(begin..at)) {
