@@ -12,18 +12,19 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    clip::{ClipError, Frame, Geometry, Scaler, nominal_spacing},
+    clip::{Frame, Geometry},
     edit_list::{self, Told},
     frame_rate::FrameRate,
     missing::Missing,
+    scaler::{ScaleError, Scaler, nominal_spacing},
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::Track,
     stall::{self, Stall},
-    summary::times::Times,
     timecode::{
         Number, Start, quicktime,
         stream::{self, Heard},
     },
+    times::Times,
 };
 
 /// Why a video can't be read.
@@ -49,7 +50,7 @@ pub enum DecodeError {
     )]
     Stalled { video: String },
     #[error("{video}: {source}")]
-    Picture { video: String, source: ClipError },
+    Picture { video: String, source: ScaleError },
     #[error("{}", Missing::element(.0))]
     Element(&'static str),
 }
@@ -300,7 +301,7 @@ impl Decoder {
     /// [`DecodeError::Picture`]
     pub fn scale(&mut self, picture: &Picture) -> Result<Frame, DecodeError> {
         let failed = |source| DecodeError::Picture { video: self.video.clone(), source };
-        let unreadable = || failed(ClipError::Buffer("a picture".into()));
+        let unreadable = || failed(ScaleError::Buffer("a picture".into()));
         let (caps, buffer) = picture.sample.caps().zip(picture.sample.buffer()).ok_or_else(unreadable)?;
         if self.scaler.as_ref().is_none_or(|(made_for, _)| made_for.as_ref() != caps) {
             let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| unreadable())?;

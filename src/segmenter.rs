@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 
 use crate::{
     clip::{Clip, FRAMES, Frame, Geometry},
-    summary::times::lasts,
+    times::lasts,
 };
 
 /// Rate that [`Stride::Auto`] aims for: the middle of 25 and 30 sampled frames a second.

@@ -7,10 +7,11 @@ use std::{
 };
 
 use gstdesumnet::{
-    clip::{FRAMES, Geometry, Scaler},
+    clip::{FRAMES, Geometry},
     engine::{Batching, Category, Engine, Request, Stream},
     importance::Form,
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
+    scaler::Scaler,
 };
 use tch::{Kind, Tensor};
 

@@ -5,14 +5,7 @@
 //! frames and how large is the model's [`Geometry`]. In the paper, and for every model that is trained here, it is 16 frames
 //! of 171 x 128, of which the network takes 112 x 112 (sections 3.2 and 4).
 
-mod scaler;
-mod shrinker;
-
 use std::sync::Arc;
-
-use thiserror::Error;
-
-pub use scaler::Scaler;
 
 /// Frames in a clip of the paper's (k there).
 pub const FRAMES: usize = 16;
@@ -28,9 +21,6 @@ pub const LEFT: usize = Geometry::PAPER.left();
 pub const TOP: usize = Geometry::PAPER.top();
 /// Bytes of an analysis frame.
 pub const FRAME_BYTES: usize = Geometry::PAPER.frame_bytes();
-/// Smallest width and height, pixels, of a picture that can be scored.
-pub const MIN_SIDE: u32 = 2;
-
 /// What a clip is to a model; sizes in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -69,20 +59,6 @@ impl Geometry {
     pub const fn clip_bytes(&self) -> usize {
         self.frames * self.crop_height * self.crop_width * 3
     }
-}
-
-/// Why a picture can't become an analysis frame.
-#[derive(Debug, Error)]
-pub enum ClipError {
-    #[error(
-        "a picture of {0}x{1} pixels is too small to score: at least {min}x{min} are needed; check the source or scale it up",
-        min = MIN_SIDE
-    )]
-    TooSmall(u32, u32),
-    #[error("{0} can't be converted to RGB for scoring: put videoconvert before desumnet")]
-    Format(String),
-    #[error("a picture can't be read as {0}: the buffer is damaged or does not fit its caps")]
-    Buffer(String),
 }
 
 /// One analysis frame: `[height, width, 3]` RGB bytes, rows without padding. Clones share the pixels.
@@ -164,12 +140,6 @@ impl Clip {
         }
         out
     }
-}
-
-/// Time between frames by the caps' frame rate, ns; 0 where they have none.
-pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
-    let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
-    (1_000_000_000 * d).checked_div(n).unwrap_or(0)
 }
 
 #[cfg(test)]

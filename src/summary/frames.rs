@@ -1,9 +1,7 @@
 //! Which frames of a kept piece play, and when.
 
-use super::{
-    timeline::Piece,
-    times::{Moment, Spacing, USUAL_SPACING},
-};
+use super::timeline::Piece;
+use crate::times::{Moment, Spacing, USUAL_SPACING};
 
 /// When a frame plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 //! Of a whole video: [`shot_scores`] -> [`choose`] (with [`cluster`]) -> [`offline`], or [`pace`] for a time-lapse -> [`plan`]. Of a
 //! stream: [`live`], by [`online`] with a look-ahead or as a [`timelapse`]; or [`follow`], by a plan. Both lay what is kept on a
 //! [`timeline`], which tells where [`frames`] and the [`samples`] of the sound play, which [`stretch`] speeds up. [`key_frames`] moves it to where
-//! encoded video can be cut. [`times`] tells when frames are, whatever their timestamps.
+//! encoded video can be cut.
 
 pub mod choose;
 pub mod cluster;
@@ -22,4 +22,3 @@ pub mod stretch;
 pub mod threshold;
 pub mod timelapse;
 pub mod timeline;
-pub mod times;

@@ -9,10 +9,10 @@ use std::{
 use gst::prelude::*;
 use gst_check::Harness;
 use gstdesumnet::{
-    clip::{Scaler, nominal_spacing},
     engine::{Batching, Category, Engine, Request, Stream},
     meta::{Flags, ImportanceMeta},
     network::{CLIP_BYTES, Device, Precision},
+    scaler::{Scaler, nominal_spacing},
     segmenter::{Input, Segmenter, Stride},
     shots::{Detector, Limits},
     summary::quantile::RunningQuantile,

@@ -11,10 +11,11 @@ use super::{
     shared::Item,
 };
 use crate::{
-    clip::{ClipError, Frame, Scaler, nominal_spacing},
+    clip::Frame,
     engine::{Request, Stream},
     meta::{self, Flags},
     pending::{MOST_BYTES, Span, Stay},
+    scaler::{ScaleError, Scaler, nominal_spacing},
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::{Detector, LOOK_BACK, Limits, Start},
 };
@@ -310,9 +311,9 @@ impl Score {
 
     /// # Errors
     /// Why pictures of these caps can't be scored. Buffers are not taken then.
-    pub(super) fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ClipError> {
+    pub(super) fn take_caps(&self, input: &mut Intake, caps: &gst::CapsRef) -> Result<(), ScaleError> {
         input.scaler = None;
-        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ClipError::Format(caps.to_string()))?;
+        let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| ScaleError::Format(caps.to_string()))?;
         input.scaler = Some(Scaler::to(input.setup.engine.clip, &info)?);
         let spacing = nominal_spacing(&info);
         input.segmenter.set_nominal_spacing(spacing);

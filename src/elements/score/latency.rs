@@ -13,8 +13,8 @@ use super::{
     setup::Setup,
 };
 use crate::{
-    clip::nominal_spacing,
     pending::{MOST_BYTES, MOST_OVERDUE},
+    scaler::nominal_spacing,
 };
 
 /// Time between frames that the latency counts with where neither caps nor frames tell, ns.

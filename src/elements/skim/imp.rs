@@ -19,8 +19,9 @@ use super::{
     settings::{PROPERTIES, Settings},
 };
 use crate::{
-    clip::nominal_spacing,
-    summary::{key_frames::KeyFrames, timeline::Timeline, times::USUAL_SPACING},
+    scaler::nominal_spacing,
+    summary::{key_frames::KeyFrames, timeline::Timeline},
+    times::USUAL_SPACING,
 };
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {

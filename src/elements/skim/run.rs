@@ -13,8 +13,8 @@ use crate::{
         live::{Place, Reason, Scored, Verdict},
         online,
         timeline::{Fate, Piece, Timeline},
-        times::{Moment, Times, USUAL_SPACING},
     },
+    times::{Moment, Times, USUAL_SPACING},
 };
 
 /// Frames that segments are taken to have until one has come.

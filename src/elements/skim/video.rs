@@ -8,7 +8,7 @@ use super::{
     imp::{CAT, Skim, keep_sticky},
     run::Out,
 };
-use crate::clip::nominal_spacing;
+use crate::scaler::nominal_spacing;
 
 impl Skim {
     pub(super) fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {

@@ -1,15 +1,37 @@
 //! Decoded pictures to analysis frames, whatever their size and format.
 
+mod shrinker;
+
 use gst_video::prelude::*;
 
-use super::{ClipError, Frame, Geometry, MIN_SIDE, shrinker::Shrinker};
+use thiserror::Error;
+
+use crate::clip::{Frame, Geometry};
+use shrinker::Shrinker;
+
+/// Smallest width and height, pixels, of a picture that can be scored.
+pub const MIN_SIDE: u32 = 2;
+
+/// Why a picture can't become an analysis frame.
+#[derive(Debug, Error)]
+pub enum ScaleError {
+    #[error(
+        "a picture of {0}x{1} pixels is too small to score: at least {min}x{min} are needed; check the source or scale it up",
+        min = MIN_SIDE
+    )]
+    TooSmall(u32, u32),
+    #[error("{0} can't be converted to RGB for scoring: put videoconvert before desumnet")]
+    Format(String),
+    #[error("a picture can't be read as {0}: the buffer is damaged or does not fit its caps")]
+    Buffer(String),
+}
 
 /// Makes analysis frames of decoded pictures, whatever their size and format.
 pub struct Scaler {
     geometry: Geometry,
     input: gst_video::VideoInfo,
     /// Of large pictures, which the converter would take longer for than a segment's scoring.
-    pub(super) shrinker: Option<Shrinker>,
+    shrinker: Option<Shrinker>,
     converter: gst_video::VideoConverter,
     scratch: gst_video::VideoFrame<gst_video::video_frame::Writable>,
 }
@@ -18,27 +40,27 @@ impl Scaler {
     /// To the paper's size: see [`Self::to`].
     ///
     /// # Errors
-    /// [`ClipError`]
-    pub fn new(input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
+    /// [`ScaleError`]
+    pub fn new(input: &gst_video::VideoInfo) -> Result<Self, ScaleError> {
         Self::to(Geometry::PAPER, input)
     }
 
     /// # Errors
-    /// [`ClipError::TooSmall`] below [`MIN_SIDE`], [`ClipError::Format`] for a format that GstVideoConverter can't read.
-    pub fn to(geometry: Geometry, input: &gst_video::VideoInfo) -> Result<Self, ClipError> {
+    /// [`ScaleError::TooSmall`] below [`MIN_SIDE`], [`ScaleError::Format`] for a format that GstVideoConverter can't read.
+    pub fn to(geometry: Geometry, input: &gst_video::VideoInfo) -> Result<Self, ScaleError> {
         if input.width() < MIN_SIDE || input.height() < MIN_SIDE {
-            return Err(ClipError::TooSmall(input.width(), input.height()));
+            return Err(ScaleError::TooSmall(input.width(), input.height()));
         }
-        let shrinker = Shrinker::of(geometry, input).map_err(|_| ClipError::Format(input.format().to_string()))?;
+        let shrinker = Shrinker::of(geometry, input).map_err(|_| ScaleError::Format(input.format().to_string()))?;
         Self::through(shrinker, geometry, input)
     }
 
-    pub(super) fn through(
+    fn through(
         shrinker: Option<Shrinker>,
         geometry: Geometry,
         input: &gst_video::VideoInfo,
-    ) -> Result<Self, ClipError> {
-        let unreadable = |_| ClipError::Format(input.format().to_string());
+    ) -> Result<Self, ScaleError> {
+        let unreadable = |_| ScaleError::Format(input.format().to_string());
         let (width, height) = (geometry.width as u32, geometry.height as u32);
         let output = gst_video::VideoInfo::builder(gst_video::VideoFormat::Rgb, width, height)
             .fps(input.fps())
@@ -51,17 +73,17 @@ impl Scaler {
         let converter = gst_video::VideoConverter::new(read, &output, Some(config)).map_err(unreadable)?;
         let buffer = gst::Buffer::with_size(output.size()).map_err(unreadable)?;
         let scratch = gst_video::VideoFrame::from_buffer_writable(buffer, &output)
-            .map_err(|_| ClipError::Format(input.format().to_string()))?;
+            .map_err(|_| ScaleError::Format(input.format().to_string()))?;
         Ok(Self { geometry, input: input.clone(), shrinker, converter, scratch })
     }
 
     /// Scales a picture that has the caps this scaler was made for.
     ///
     /// # Errors
-    /// [`ClipError::Buffer`] if the buffer does not hold a whole picture.
-    pub fn scale(&mut self, buffer: &gst::BufferRef) -> Result<Frame, ClipError> {
+    /// [`ScaleError::Buffer`] if the buffer does not hold a whole picture.
+    pub fn scale(&mut self, buffer: &gst::BufferRef) -> Result<Frame, ScaleError> {
         let unreadable =
-            || ClipError::Buffer(format!("{} {}x{}", self.input.format(), self.input.width(), self.input.height()));
+            || ScaleError::Buffer(format!("{} {}x{}", self.input.format(), self.input.width(), self.input.height()));
         let source =
             gst_video::VideoFrameRef::from_buffer_ref_readable(buffer, &self.input).map_err(|_| unreadable())?;
         let picture = match &mut self.shrinker {
@@ -77,6 +99,12 @@ impl Scaler {
         }
         Ok(Frame::new(pixels))
     }
+}
+
+/// Time between frames by the caps' frame rate, ns; 0 where they have none.
+pub fn nominal_spacing(info: &gst_video::VideoInfo) -> u64 {
+    let [n, d] = [info.fps().numer(), info.fps().denom()].map(|part| u64::from(part.unsigned_abs()));
+    (1_000_000_000 * d).checked_div(n).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -110,6 +138,6 @@ mod tests {
         let error = Scaler::new(&info(1)).err().unwrap();
         assert!(error.to_string().contains("1x1") && error.to_string().contains("at least 2x2"), "{error}");
         let short = gst::Buffer::with_size(10).unwrap();
-        assert!(matches!(Scaler::new(&info(64)).unwrap().scale(&short), Err(ClipError::Buffer(_))));
+        assert!(matches!(Scaler::new(&info(64)).unwrap().scale(&short), Err(ScaleError::Buffer(_))));
     }
 }
