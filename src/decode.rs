@@ -12,18 +12,20 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
-    clip::{Frame, Geometry},
     edit_list::{self, Told},
-    frame_rate::FrameRate,
     missing::Missing,
     scaler::{ScaleError, Scaler, nominal_spacing},
-    segmenter::{Input, Segment, Segmenter, Stride},
-    shots::Track,
     stall::{self, Stall},
     timecode::{
         Number, Start, quicktime,
         stream::{self, Heard},
     },
+};
+use desumnet_frames::{
+    clip::{Frame, Geometry},
+    frame_rate::FrameRate,
+    segmenter::{Input, Segment, Segmenter, Stride},
+    shots::Track,
     times::Times,
 };
 

@@ -73,7 +73,7 @@ pub struct Forward<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Runs N clips of RGB bytes ([`crate::clip::Geometry::clip_bytes`] each).
+    /// Runs N clips of RGB bytes ([`desumnet_frames::clip::Geometry::clip_bytes`] each).
     ///
     /// # Errors
     /// From libtorch: out of memory, for one.

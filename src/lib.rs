@@ -14,7 +14,6 @@
 
 #[cfg(feature = "v1_24")]
 pub mod analytics;
-pub mod clip;
 pub mod cut;
 pub mod decode;
 mod edit_list;
@@ -23,7 +22,6 @@ pub mod engine;
 pub mod evaluation;
 pub mod film;
 pub mod foreign;
-pub mod frame_rate;
 pub mod importance;
 mod iso_boxes;
 pub mod manual;
@@ -41,14 +39,10 @@ pub mod report;
 pub mod scaler;
 pub mod score_cache;
 pub mod secrets;
-pub mod segmenter;
-pub mod shots;
 mod stall;
 pub mod stills;
-pub mod summary;
 pub mod taught;
 pub mod timecode;
-pub mod times;
 pub mod training;
 pub mod unusual;
 pub mod video_files;

@@ -6,10 +6,8 @@
 
 use glib::prelude::*;
 
-use crate::{
-    clip::Geometry,
-    pending::{Outcome, Shot},
-};
+use crate::pending::{Outcome, Shot};
+use desumnet_frames::clip::Geometry;
 
 /// Name of the meta, and of the structure in it.
 pub const META_NAME: &str = "DeSumNetImportanceMeta";

@@ -7,22 +7,24 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    clip::Clip,
     decode::{DecodeError, Segments},
     engine::{
         Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory,
     },
-    frame_rate::FrameRate,
     importance::{Aggregation, Form},
     network::{Device, NetworkError, Precision},
     secrets,
-    segmenter::{Segment, Stride},
-    summary::{
-        quantile,
-        shot_scores::{Scored, score_shots},
-    },
     timecode::Number,
     unusual::{Look, hindsight},
+};
+use desumnet_decide::{
+    quantile,
+    shot_scores::{Scored, score_shots},
+};
+use desumnet_frames::{
+    clip::Clip,
+    frame_rate::FrameRate,
+    segmenter::{Segment, Stride},
 };
 
 /// Segments whose mean prediction names a video's category (paper, section 4).

@@ -75,13 +75,12 @@ impl ScoreCache {
 mod tests {
     use super::*;
     use crate::{
-        frame_rate::FrameRate,
         importance::{Aggregation, Form},
         network::{Device, Precision},
         offline::SegmentScores,
-        segmenter::Stride,
-        summary::shot_scores::Scored,
     };
+    use desumnet_decide::shot_scores::Scored;
+    use desumnet_frames::{frame_rate::FrameRate, segmenter::Stride};
 
     #[test]
     fn scores_come_back_for_the_same_content_and_settings_only() {

@@ -53,7 +53,7 @@ fn jpeg(picture: &Picture) -> Option<Vec<u8>> {
 
 fn layout(decoder: &mut Decoder, picture: &Picture) -> Result<Vec<f32>, DecodeError> {
     let frame = decoder.scale(picture)?;
-    let (width, height) = (crate::clip::WIDTH, crate::clip::HEIGHT);
+    let (width, height) = (desumnet_frames::clip::WIDTH, desumnet_frames::clip::HEIGHT);
     let mut fields = vec![(0.0f32, 0.0f32); GRID * GRID * 3];
     for (i, &value) in frame.pixels().iter().enumerate() {
         let (row, column, colour) = (i / 3 / width * GRID / height, i / 3 % width * GRID / width, i % 3);

@@ -10,9 +10,9 @@ use std::{
 };
 
 use clap::Parser;
+use desumnet_frames::clip::{HEIGHT, WIDTH};
 use gst::prelude::*;
 use gstdesumnet::{
-    clip::{HEIGHT, WIDTH},
     decode::Decoder,
     training::compose::{self, Clips, Composite, Settings, Span},
 };

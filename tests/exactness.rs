@@ -4,13 +4,12 @@
 
 use std::path::Path;
 
+use desumnet_frames::{clip::Geometry, segmenter::Stride};
 use gstdesumnet::{
-    clip::Geometry,
     decode::Segments,
     evaluation::rank_correlation::Ranked,
     importance::{Aggregation, Form, Forward},
     network::{Device, Model, Network, Precision},
-    segmenter::Stride,
 };
 use tch::Kind;
 

@@ -3,8 +3,8 @@
 
 mod common;
 
+use desumnet_frames::clip::{CROP, FRAMES};
 use gstdesumnet::{
-    clip::{CROP, FRAMES},
     importance::{Aggregation, Form, Forward},
     network::{CLIP_BYTES, CONVS, Model, Network, check},
 };
@@ -278,7 +278,7 @@ fn sixteen_bits_rank_segments_as_float32_does() {
         let network = network(kind);
         let segment = |clip: &Vec<u8>| Aggregation::Mean.of(&scores(&network, &[clip], &[1], Form::Weighted)[0]);
         let scores: Vec<f32> = clips.iter().map(segment).collect();
-        let ranks = gstdesumnet::summary::quantile::ranks(&scores);
+        let ranks = desumnet_decide::quantile::ranks(&scores);
         ranks.into_iter().map(|r| f64::from(r) - 0.5).collect::<Vec<f64>>()
     };
     let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();

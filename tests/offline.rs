@@ -3,11 +3,11 @@
 mod common;
 
 use common::text;
+use desumnet_frames::segmenter::Stride;
 use gstdesumnet::{
     importance::{Aggregation, Form},
     network::{Calibration, Device, Precision},
     offline::{Options, Progress, VideoScores, score},
-    segmenter::Stride,
 };
 
 const SEGMENT: u64 = 640_000_000;

@@ -2,14 +2,12 @@
 //!
 //! `desumnet score VIDEOS --json FOLDER`, then `SCORES=FOLDER cargo test --test online_share -- --ignored --nocapture`.
 
-use gstdesumnet::{
-    offline::VideoScores,
-    summary::{
-        choose::{Choice, value},
-        online::{Online, Segment, Settings},
-        shot_scores::{Scored, at_least, score_shots},
-    },
+use desumnet_decide::{
+    choose::{Choice, value},
+    online::{Online, Segment, Settings},
+    shot_scores::{Scored, at_least, score_shots},
 };
+use gstdesumnet::offline::VideoScores;
 
 /// What the segments show that a live skim keeps, as a share of what the best shots show within the same time: the budget, or the
 /// time that the live one keeps where that is more; `None` where no shot is that short. Worth is importance in the whole video; the live skim knows its rank so far.

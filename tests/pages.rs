@@ -8,8 +8,8 @@ use common::{
     browser::{Browser, no_browser},
     failure, text,
 };
+use desumnet_frames::frame_rate::FrameRate;
 use gstdesumnet::{
-    frame_rate::FrameRate,
     marks::{self, Mark},
     report::{Shot, Summary, page},
 };

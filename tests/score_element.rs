@@ -3,12 +3,12 @@
 mod common;
 
 use common::scoring::*;
+use desumnet_frames::segmenter::Stride;
 use gst::prelude::*;
 use gstdesumnet::{
     engine::Request,
     importance::{Aggregation, Form},
     meta::{Flags, ImportanceMeta},
-    segmenter::Stride,
 };
 
 /// Pushes these through an element with these properties; what comes out.

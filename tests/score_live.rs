@@ -12,11 +12,9 @@ use std::{
 };
 
 use common::scoring::*;
+use desumnet_frames::segmenter::Stride;
 use gst::{ClockTime, prelude::*};
-use gstdesumnet::{
-    meta::{Flags, ImportanceMeta},
-    segmenter::Stride,
-};
+use gstdesumnet::meta::{Flags, ImportanceMeta};
 
 /// What the source pad answers: live, least and largest latency.
 fn latency(rig: &Rig) -> (bool, ClockTime, Option<ClockTime>) {

@@ -47,7 +47,7 @@ fn meta_survives_conversion_scaling_queues_and_tees() {
     pipeline.set_state(gst::State::Playing).unwrap();
     let [plain, a, b] = ["plain", "a", "b"].map(|sink| samples(&pipeline, sink));
     pipeline.set_state(gst::State::Null).unwrap();
-    let mut reference = Reference::new(request_for("cooking"), gstdesumnet::segmenter::Stride::Auto);
+    let mut reference = Reference::new(request_for("cooking"), desumnet_frames::segmenter::Stride::Auto);
     let expected = reference.metas(&usual_info(), &plain);
     assert_eq!(metas(&a), expected);
     assert_eq!(metas(&b), expected);

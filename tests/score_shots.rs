@@ -3,10 +3,10 @@
 mod common;
 
 use common::scoring::*;
+use desumnet_frames::clip::{CROP, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
 use gst::ClockTime;
 use gst_video::prelude::*;
 use gstdesumnet::{
-    clip::{CROP, FRAMES, HEIGHT, LEFT, TOP, WIDTH},
     engine::Request,
     importance::{Form, Forward},
     maps::Maps,

@@ -7,12 +7,11 @@ mod common;
 
 use std::path::{Path, PathBuf};
 
-use gstdesumnet::{
+use desumnet_frames::{
     clip::Geometry,
-    decode::Decoder,
     shots::{Change, Detector, Limits},
-    training::compose::Composite,
 };
+use gstdesumnet::{decode::Decoder, training::compose::Composite};
 
 /// Numbers of the frames that start a shot by what is seen, of the first `frames` of a video; neither the first frame nor
 /// where a shot was cut for its length.

@@ -4,11 +4,9 @@ mod common;
 
 use std::path::PathBuf;
 
+use desumnet_decide::plan::{Part, Plan};
 use gst::{ClockTime, prelude::*};
-use gstdesumnet::{
-    meta::{Flags, ImportanceMeta},
-    summary::plan::{Part, Plan},
-};
+use gstdesumnet::meta::{Flags, ImportanceMeta};
 
 /// 25 frames a second.
 const FRAME: ClockTime = ClockTime::from_mseconds(40);

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use desumnet_decide::plan::{Part, Plan};
 use gst::{ClockTime, prelude::*};
-use gstdesumnet::summary::plan::{Part, Plan};
 
 /// Longest wait for what must come: only a test that fails waits as long.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -8,15 +8,14 @@ use std::{
 };
 
 use common::{CATEGORIES, scoring::*};
+use desumnet_frames::{clip::Geometry, segmenter::Stride};
 use gst::{ClockTime, prelude::*};
 use gstdesumnet::{
-    clip::Geometry,
     engine::{Batching, Category, Engine, Request},
     importance::{Aggregation, Form, Forward},
     meta::Flags,
     network::{Device, Network, Precision},
     offline,
-    segmenter::Stride,
 };
 use serde_json::{Value, json};
 use tch::{CModule, Kind, Tensor};

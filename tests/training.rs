@@ -6,8 +6,8 @@ use std::path::Path;
 
 use clap::Parser;
 use common::labelled::{labelled, open};
+use desumnet_frames::clip::FRAMES;
 use gstdesumnet::{
-    clip::FRAMES,
     network::{Model, Network, Precision},
     training::{
         accuracy,

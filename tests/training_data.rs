@@ -217,7 +217,8 @@ fn categories_are_numbered_as_the_model_has_them() {
 
 #[test]
 fn frames_on_disk_are_those_that_the_element_would_score() {
-    use gstdesumnet::{clip::Geometry, decode::Segments, segmenter::Stride};
+    use desumnet_frames::{clip::Geometry, segmenter::Stride};
+    use gstdesumnet::decode::Segments;
     init();
     let folder = tempfile::tempdir().unwrap();
     let videos = folder.path().join("videos");

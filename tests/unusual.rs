@@ -5,9 +5,9 @@ mod common;
 use std::path::Path;
 
 use common::scoring::{pipeline, wait_for_eos};
+use desumnet_frames::clip::Geometry;
 use gst::prelude::*;
 use gstdesumnet::{
-    clip::Geometry,
     evaluation::average_precision::average_precision,
     meta::MESSAGE_NAME,
     network::{Device, Network, Precision},

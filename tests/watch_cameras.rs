@@ -13,22 +13,20 @@ use common::{
     scorer::scorer,
     watching::{decode, probe, try_probe, wait_for},
 };
+use desumnet_decide::{
+    online::{self, Online},
+    threshold::{Settings, Threshold},
+};
 use gst::prelude::*;
-use gstdesumnet::{
-    summary::{
-        online::{self, Online},
-        threshold::{Settings, Threshold},
-    },
-    watch::{
-        camera::{self as watched, Counted, Decide},
-        cameras::Cameras,
-        clips::Desk,
-        events::{Outlet, Target, Trust},
-        folder::{Folder, LINES},
-        metrics::Counts,
-        ring::Limits,
-        source::Stop,
-    },
+use gstdesumnet::watch::{
+    camera::{self as watched, Counted, Decide},
+    cameras::Cameras,
+    clips::Desk,
+    events::{Outlet, Target, Trust},
+    folder::{Folder, LINES},
+    metrics::Counts,
+    ring::Limits,
+    source::Stop,
 };
 
 const SECOND: u64 = 1_000_000_000;

@@ -6,8 +6,8 @@ use std::{
     time::Instant,
 };
 
+use desumnet_frames::clip::{FRAMES, Geometry};
 use gstdesumnet::{
-    clip::{FRAMES, Geometry},
     engine::{Batching, Category, Engine, Request, Stream},
     importance::Form,
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},

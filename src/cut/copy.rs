@@ -15,8 +15,8 @@ use super::{
 use crate::{
     decode::{DecodeError, First, uri_of},
     edit_list,
-    summary::plan::{Part, Plan},
 };
+use desumnet_decide::plan::{Part, Plan};
 
 /// What the muxer sees as the beginning of what is seen: pictures are decoded before it that play after it.
 const START: gst::ClockTime = gst::ClockTime::from_seconds(3_600);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::summary::{
+use desumnet_decide::{
     plan::{Part, Plan, PlanError},
     shot_scores::Scored,
 };

@@ -34,9 +34,9 @@ use crate::{
     edit_list,
     missing::Missing,
     stall::{self, Stall},
-    summary::plan::Plan,
     whole_file::Unfinished,
 };
+use desumnet_decide::plan::Plan;
 
 /// How often progress is told.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);

@@ -10,12 +10,12 @@ use tch::{TchError, Tensor};
 
 use super::{Category, Job, NoFeatures, Request, Score, ScoreError, Unusual, message_of};
 use crate::{
-    clip::Geometry,
     importance::{self, Along, Form, Forward},
     maps::Maps,
     network::Network,
     unusual::{Departure, Eye, Look, motion},
 };
+use desumnet_frames::clip::Geometry;
 
 /// The clips of jobs, in their order.
 pub fn clips_of(jobs: &[Job]) -> Vec<&[u8]> {

@@ -24,12 +24,12 @@ use tch::Tensor;
 use thiserror::Error;
 
 use crate::{
-    clip::Geometry,
     importance::{Aggregation, Form},
     maps::Maps,
     network::{self, Device, Header, Network, NetworkError, Precision},
     unusual::{Eye, Look, Usual},
 };
+use desumnet_frames::clip::Geometry;
 
 use load::Load;
 use queue::{Queue, Terms, Turn};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::summary::{choose::Choice, shot_scores::Scored};
+use desumnet_decide::{choose::Choice, shot_scores::Scored};
 
 /// Which people's F-scores make a video's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]

@@ -8,7 +8,7 @@ use super::{
     protocol::{Options, Order, ShareOf, Ties},
     rank_correlation::Ranked,
 };
-use crate::summary::{choose::Choice, shot_scores::Scored};
+use desumnet_decide::{choose::Choice, shot_scores::Scored};
 
 /// What ranks a video's shots and frames: a person or a method.
 #[derive(Clone, Debug)]

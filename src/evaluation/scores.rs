@@ -14,7 +14,8 @@ use super::{
     methods::LARGEST,
     results::FrameScores,
 };
-use crate::{frame_rate::FrameRate, summary::shot_scores::Scored};
+use desumnet_decide::shot_scores::Scored;
+use desumnet_frames::frame_rate::FrameRate;
 
 /// By how many frames scores and annotations may differ: a segment's, or where that is more, this share of the video. Containers
 /// and decoders do not agree on the last frames.

@@ -18,9 +18,9 @@ use crate::{
     importance::{Aggregation, Form, Forward},
     network::{Network, telling_line},
     offline::SEGMENTS,
-    segmenter::Stride,
     unusual::{Eye, hindsight},
 };
+use desumnet_frames::segmenter::Stride;
 
 /// Clips that pass the network at a time.
 const BATCH: usize = 8;

@@ -9,7 +9,7 @@ use super::{
     model::{CONVS, Layer},
     pool_kernel, wide,
 };
-use crate::clip::Geometry;
+use desumnet_frames::clip::Geometry;
 
 /// The weights on a device. Convolutions are in the network's kind and channels-last, the others in [`wide`] of it.
 pub struct Layers(Vec<Layer>);

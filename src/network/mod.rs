@@ -30,7 +30,7 @@ pub use model::{CONVS, Calibration, DEVIATIONS, Header, LAYERS, Layer, MEANS, Mo
 pub use script::{ScriptError, telling_line};
 pub use sidecar::{Layout, Sidecar, SidecarError, sidecar_of};
 
-use crate::clip::Geometry;
+use desumnet_frames::clip::Geometry;
 
 /// Filters of conv1 to conv5 and outputs of fc6 and fc7, as in the paper. A model file may have others.
 pub const WIDTHS: [i64; 7] = [64, 128, 256, 256, 256, 2048, 2048];

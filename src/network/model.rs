@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 use thiserror::Error;
 
 use super::tensors::{Stored, write};
-use crate::clip;
+use desumnet_frames::clip;
 
 /// Name of the format in the header.
 const FORMAT: &str = "desumnet";

@@ -12,7 +12,7 @@ use tch::{TchError, Tensor};
 use thiserror::Error;
 
 use super::{Calibration, Header, model::DEVIATIONS};
-use crate::clip::{CROP, Geometry, HEIGHT, WIDTH};
+use desumnet_frames::clip::{CROP, Geometry, HEIGHT, WIDTH};
 
 /// Longest clip, frames: beyond it, a segment would last over ten seconds.
 const MAX_FRAMES: usize = 256;

@@ -18,10 +18,10 @@ pub use self::segment::{Outcome, Span};
 use crate::{
     engine::{Score, ScoreError},
     meta::Flags,
-    segmenter::Place,
-    summary::quantile::RunningQuantile,
     unusual::importance_of,
 };
+use desumnet_decide::quantile::RunningQuantile;
+use desumnet_frames::segmenter::Place;
 
 /// Bytes of frames above which a recording's upstream waits, where waiting helps: 172 frames of 1920x1080 (I420), 43 of 3840x2160.
 pub const MOST_BYTES: u64 = 512 << 20;

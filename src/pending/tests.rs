@@ -1,7 +1,7 @@
 use super::*;
-use crate::{
+use crate::engine::ScoreError;
+use desumnet_frames::{
     clip::{Clip, Frame, Geometry},
-    engine::ScoreError,
     segmenter::Segment,
 };
 use std::time::Duration;

@@ -50,10 +50,8 @@ pub fn text(summary: &Summary) -> Result<String, EdlError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        frame_rate::FrameRate,
-        report::summary::tests::{SECOND, sample},
-    };
+    use crate::report::summary::tests::{SECOND, sample};
+    use desumnet_frames::frame_rate::FrameRate;
 
     #[test]
     fn the_cuts_follow_each_other() {

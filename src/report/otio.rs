@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Summary;
-use crate::frame_rate::FrameRate;
+use desumnet_frames::frame_rate::FrameRate;
 
 /// A timeline (`.otio`, JSON) with the parts of the skim as clips of the video, one after another: a video track, and an
 /// audio track where the video has sound. A clip carries its score and importance, in its metadata under `desumnet`

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use crate::{
-    frame_rate::FrameRate,
     offline::VideoScores,
-    summary::plan::Plan,
     timecode::{Number, Timecode},
 };
+use desumnet_decide::plan::Plan;
+use desumnet_frames::frame_rate::FrameRate;
 
 /// A scored video. All times are ns since its first picture.
 #[derive(Clone, Debug)]

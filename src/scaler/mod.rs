@@ -6,7 +6,7 @@ use gst_video::prelude::*;
 
 use thiserror::Error;
 
-use crate::clip::{Frame, Geometry};
+use desumnet_frames::clip::{Frame, Geometry};
 use shrinker::Shrinker;
 
 /// Smallest width and height, pixels, of a picture that can be scored.

@@ -10,7 +10,7 @@ use fast_image_resize::{
 };
 use gst_video::{VideoFormat, VideoInfo, prelude::*};
 
-use crate::clip::Geometry;
+use desumnet_frames::clip::Geometry;
 
 /// How many times as many pixels as the result a picture must have.
 const LARGE: usize = 4;

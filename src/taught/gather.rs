@@ -6,13 +6,12 @@ use thiserror::Error;
 
 use super::Example;
 use crate::{
-    clip::Geometry,
     decode::{DecodeError, Segments},
     marks::Mark,
     network::Network,
-    segmenter::Stride,
     unusual::motion,
 };
+use desumnet_frames::{clip::Geometry, segmenter::Stride};
 
 /// About so many segments of marked moments are looked at, and so many of one at least and at most.
 const SEGMENTS: u64 = 200;

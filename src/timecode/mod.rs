@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::frame_rate::FrameRate;
+use desumnet_frames::frame_rate::FrameRate;
 
 /// Frames that a second is counted as, at most: a timecode has two digits for them.
 const MOST: u64 = 100;

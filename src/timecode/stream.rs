@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gst::prelude::*;
 
 use super::{Number, Start, Timecode};
-use crate::frame_rate::FrameRate;
+use desumnet_frames::frame_rate::FrameRate;
 
 /// The timecode of the first picture, once that has come.
 #[derive(Clone, Debug, Default)]

@@ -12,13 +12,13 @@ use tch::TchError;
 
 use super::data::{CacheError, Dataset, Video};
 use crate::{
-    clip::Geometry,
     engine::argmax,
     evaluation::Spread,
     importance::Forward,
     network::{Network, telling_line},
     offline::SEGMENTS,
 };
+use desumnet_frames::clip::Geometry;
 
 /// Clips that go through the network at once.
 const BATCH: usize = 4;

@@ -4,7 +4,7 @@
 use rand::{Rng, RngExt};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::clip::{CROP, Clip, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
+use desumnet_frames::clip::{CROP, Clip, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
 
 /// Sides that multi-scale jitter draws a width and a height from, pixels.
 pub const SIDES: [usize; 4] = [128, 112, 96, 84];
@@ -173,7 +173,7 @@ impl Colour {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clip::Frame;
+    use desumnet_frames::clip::Frame;
     use rand::{SeedableRng, rngs::StdRng};
 
     use Augmentation::{Corner, Crop, Flip, Scale};

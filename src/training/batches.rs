@@ -14,7 +14,7 @@ use super::{
     mix,
     settings::{ClipsPerVideo, Settings},
 };
-use crate::clip::FRAMES;
+use desumnet_frames::clip::FRAMES;
 
 /// Most threads that cut clips; each manages some hundred a second.
 const THREADS: usize = 4;

@@ -12,15 +12,14 @@ use thiserror::Error;
 
 use super::compose::{self, Composite, ReadError, Span};
 use crate::{
-    clip::Geometry,
     decode::{DecodeError, Segments},
     engine::{NoFeatures, RunningMean},
     evaluation::{Spread, average_precision::average_precision},
     importance::{Aggregation, Forward},
     network::{Device, Network, NetworkError, Precision, telling_line},
-    segmenter::Stride,
     unusual::{Eye, Usual, hindsight},
 };
+use desumnet_frames::{clip::Geometry, segmenter::Stride};
 
 /// What segments are ranked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -281,10 +281,10 @@ impl TrainingNetwork {
 mod tests {
     use super::*;
     use crate::{
-        clip::FRAMES,
         network::{CLIP_BYTES, Network, channels_last},
         training::seeded,
     };
+    use desumnet_frames::clip::FRAMES;
 
     const FEW: [i64; 7] = [4, 5, 6, 7, 8, 9, 10];
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use super::{augment::Augmentation, optimizer::Method};
-use crate::clip::{CROP, FRAMES};
+use desumnet_frames::clip::{CROP, FRAMES};
 
 /// Share of the work over which the learning rate rises.
 const WARM_UP: f64 = 0.15;

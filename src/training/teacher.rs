@@ -12,10 +12,10 @@ use tch::TchError;
 
 use super::data::{CacheError, Dataset, Stored};
 use crate::{
-    clip::Geometry,
     network::{Network, telling_line},
     whole_file,
 };
+use desumnet_frames::clip::Geometry;
 
 /// Segments that go through the teacher at once.
 const BATCH: usize = 4;

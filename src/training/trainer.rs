@@ -14,10 +14,8 @@ use super::{
     optimizer::Optimizer,
     settings::{Phase, Settings},
 };
-use crate::{
-    clip::CROP,
-    network::{Header, LAYERS, Layer, Model, channels_last, telling_line},
-};
+use crate::network::{Header, LAYERS, Layer, Model, channels_last, telling_line};
+use desumnet_frames::clip::CROP;
 
 /// Clips that a model's normalisation is measured on before it is trained further.
 const MEASURED: usize = 48;

@@ -15,12 +15,10 @@ use super::{
     metrics::Counts,
     source::{Arrival, Notice, Source, SourceError, Stop},
 };
-use crate::{
-    meta::{Flags, MESSAGE_NAME},
-    summary::{
-        online::{self, Online, Segment},
-        threshold::Threshold,
-    },
+use crate::meta::{Flags, MESSAGE_NAME};
+use desumnet_decide::{
+    online::{self, Online, Segment},
+    threshold::Threshold,
 };
 
 /// Packets and decisions that may wait for the ring: a few seconds' worth.

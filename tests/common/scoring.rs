@@ -6,6 +6,11 @@ use std::{
     time::Duration,
 };
 
+use desumnet_decide::quantile::RunningQuantile;
+use desumnet_frames::{
+    segmenter::{Input, Segmenter, Stride},
+    shots::{Detector, Limits},
+};
 use gst::prelude::*;
 use gst_check::Harness;
 use gstdesumnet::{
@@ -13,9 +18,6 @@ use gstdesumnet::{
     meta::{Flags, ImportanceMeta},
     network::{CLIP_BYTES, Device, Precision},
     scaler::{Scaler, nominal_spacing},
-    segmenter::{Input, Segmenter, Stride},
-    shots::{Detector, Limits},
-    summary::quantile::RunningQuantile,
 };
 
 use super::{CATEGORIES, init, tiny_model};

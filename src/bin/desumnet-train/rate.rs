@@ -9,6 +9,11 @@ use std::{
 };
 
 use clap::ArgGroup;
+use desumnet_decide::{
+    pace::{Target, by_score},
+    shot_scores::Scored,
+};
+use desumnet_frames::segmenter::Stride;
 use gstdesumnet::{
     evaluation::rating::{
         Key, Shown, lapses,
@@ -21,11 +26,6 @@ use gstdesumnet::{
     network::{Device, Precision},
     offline::Options,
     report::document,
-    segmenter::Stride,
-    summary::{
-        pace::{Target, by_score},
-        shot_scores::Scored,
-    },
     training::data::source,
     whole_file,
 };

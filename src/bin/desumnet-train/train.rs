@@ -7,8 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use desumnet_frames::clip::CROP;
 use gstdesumnet::{
-    clip::CROP,
     network::{Device, Model, Network, Precision},
     training::{
         accuracy,

@@ -7,13 +7,13 @@ use std::{
 };
 
 use clap::ValueEnum;
+use desumnet_decide::plan::Plan;
 use gstdesumnet::{
     decode::{DecodeError, local_path},
     offline::VideoScores,
     report::{Files, Shot, Summary, chapters, csv, edl, otio, page, picture},
     secrets,
     stills::stills,
-    summary::plan::Plan,
     whole_file,
 };
 use once_cell::unsync::OnceCell;

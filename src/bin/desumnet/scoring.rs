@@ -2,6 +2,7 @@
 
 use std::{error::Error, path::PathBuf};
 
+use desumnet_frames::segmenter::Stride;
 use gstdesumnet::{
     decode::local_path,
     importance::{Aggregation, Form},
@@ -10,7 +11,6 @@ use gstdesumnet::{
     nick::nick,
     offline::{self, Options, VideoScores},
     score_cache::{Key, ScoreCache},
-    segmenter::Stride,
 };
 #[cfg(feature = "watch")]
 use gstdesumnet::{

@@ -3,18 +3,14 @@
 use std::{error::Error, time::Duration};
 
 use clap::{ArgGroup, ValueEnum};
-use gstdesumnet::{
-    cut::copy::Grid,
-    offline::VideoScores,
-    stills::stills,
-    summary::{
-        choose::Choice,
-        cluster::clusters,
-        offline::skim,
-        plan::Plan,
-        shot_scores::{Scored, at_least, score_shots},
-    },
+use desumnet_decide::{
+    choose::Choice,
+    cluster::clusters,
+    offline::skim,
+    plan::Plan,
+    shot_scores::{Scored, at_least, score_shots},
 };
+use gstdesumnet::{cut::copy::Grid, offline::VideoScores, stills::stills};
 
 use crate::{
     inputs::Inputs,

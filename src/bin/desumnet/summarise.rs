@@ -2,12 +2,12 @@
 
 use std::{error::Error, path::PathBuf};
 
+use desumnet_decide::plan::Plan;
 use gstdesumnet::{
     cut::{Container, Job, Lack, copy::Grid, cut},
     offline::VideoScores,
     report::{clock::length, document},
     secrets,
-    summary::plan::Plan,
 };
 use serde_json::json;
 

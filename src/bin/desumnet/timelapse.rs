@@ -3,13 +3,11 @@
 use std::{error::Error, time::Duration};
 
 use clap::ValueEnum;
-use gstdesumnet::{
-    offline::VideoScores,
-    summary::{
-        pace::{Target, by_paper, by_score},
-        plan::Plan,
-    },
+use desumnet_decide::{
+    pace::{Target, by_paper, by_score},
+    plan::Plan,
 };
+use gstdesumnet::offline::VideoScores;
 
 use crate::{
     inputs::Inputs,

@@ -11,12 +11,12 @@ use std::{
     time::Duration,
 };
 
+use desumnet_decide::{
+    online::{self, Online},
+    threshold::{self, Threshold},
+};
 use gst::prelude::*;
 use gstdesumnet::{
-    summary::{
-        online::{self, Online},
-        threshold::{self, Threshold},
-    },
     unusual::importance_of,
     watch::{
         camera::{Camera, Counted, Decide},

@@ -11,11 +11,13 @@ use super::{
     shared::Item,
 };
 use crate::{
-    clip::Frame,
     engine::{Request, Stream},
     meta::{self, Flags},
     pending::{MOST_BYTES, Span, Stay},
     scaler::{ScaleError, Scaler, nominal_spacing},
+};
+use desumnet_frames::{
+    clip::Frame,
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::{Detector, LOOK_BACK, Limits, Start},
 };

@@ -1,6 +1,6 @@
 //! What the messages say of a clip: a kept stretch without a cut.
 
-use crate::summary::live::Reason;
+use desumnet_decide::live::Reason;
 
 /// The clip that plays.
 #[derive(Clone, Debug)]

@@ -3,7 +3,7 @@
 //! Pictures are decoded in another order than they play in: the last ones that are wanted may refer to some that play after the cut. These
 //! have to go along. They play in the time between the last wanted picture and the end of the cut, each for a part of it.
 
-use crate::summary::timeline::Piece;
+use desumnet_decide::timeline::Piece;
 
 /// A picture in the order of decoding: when it plays, ns, and whether it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use super::{
     room::Stream,
     sound::{self, Sound, SoundError},
 };
-use crate::summary::{
+use desumnet_decide::{
     samples::{Chunk, Cutter, Step},
     timeline::{Fate, Piece, Timeline},
 };

@@ -6,16 +6,14 @@ use super::{
     clip::{self, Clip},
     settings::{Decider, Mode, Settings, SettingsError},
 };
-use crate::{
-    meta::{Flags, ImportanceMeta},
-    summary::{
-        frames::Frames,
-        live::{Place, Reason, Scored, Verdict},
-        online,
-        timeline::{Fate, Piece, Timeline},
-    },
-    times::{Moment, Times, USUAL_SPACING},
+use crate::meta::{Flags, ImportanceMeta};
+use desumnet_decide::{
+    frames::Frames,
+    live::{Place, Reason, Scored, Verdict},
+    online,
+    timeline::{Fate, Piece, Timeline},
 };
+use desumnet_frames::times::{Moment, Times, USUAL_SPACING};
 
 /// Frames that segments are taken to have until one has come.
 const USUAL_FRAMES: u64 = 16;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::LazyLock};
 use glib::prelude::*;
 
 use super::lane::Manner;
-use crate::summary::{
+use desumnet_decide::{
     follow::Follower,
     live::Live,
     online,

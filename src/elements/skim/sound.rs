@@ -6,7 +6,7 @@ use gst_audio::{
     AUDIO_FORMAT_F32, AUDIO_FORMAT_F64, AUDIO_FORMAT_S16, AUDIO_FORMAT_S32, AudioInfo, AudioLayout, AudioMeta,
 };
 
-use crate::summary::{
+use desumnet_decide::{
     samples::{Chunk, Cutter, Fade, Scaled},
     stretch::Stretch,
 };
@@ -201,7 +201,7 @@ fn write(info: &AudioInfo, values: &[f64], bytes: &mut [u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{samples::Step, timeline::Timeline};
+    use desumnet_decide::{samples::Step, timeline::Timeline};
 
     /// The fade at both ends of a piece of 20 samples at 1000 a second, of which it takes 5.
     fn fade() -> Fade {

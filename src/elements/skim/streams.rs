@@ -10,7 +10,7 @@ use super::{
     room::{self, Entry},
     settings::Mode,
 };
-use crate::summary::key_frames::KeyFrames;
+use desumnet_decide::key_frames::KeyFrames;
 
 /// Upstream of encoded video is asked for a key frame when none has come for so long, ns, and again when it does not give one.
 const ASK: u64 = 10_000_000_000;

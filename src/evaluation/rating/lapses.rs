@@ -10,8 +10,8 @@ use thiserror::Error;
 use crate::{
     decode::{DecodeError, Decoder},
     film::{self, FilmError, Frame, Look},
-    summary::plan::{Part, Plan},
 };
+use desumnet_decide::plan::{Part, Plan};
 
 /// Pixels: large enough to see what happens, small enough for a page of many.
 const SIZE: (u32, u32) = (640, 360);

@@ -23,10 +23,10 @@ use crate::{
     network::Network,
     nick::nick,
     offline::{self, OfflineError, Options},
-    summary::{quantile, shot_scores::Scored},
     training::data::Listing,
     video_files::{FolderError, in_folder},
 };
+use desumnet_decide::{quantile, shot_scores::Scored};
 
 /// The frames that the compared methods count in, a second: fine enough for any segment.
 const FINE: f64 = 1_000.0;

@@ -19,10 +19,12 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::{
-    clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     decode::{DecodeError, Segments},
-    segmenter::Stride,
     whole_file::WRITING,
+};
+use desumnet_frames::{
+    clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
+    segmenter::Stride,
 };
 
 /// The last bytes of a whole file; the number is the version of the format and of what the pixels are.

@@ -19,7 +19,7 @@ pub use recording::{Mark, Seen};
 pub use source::{Item, Listing, SourceError};
 
 use super::{BROKEN_LIMIT, in_parallel, teacher::Lessons};
-use crate::clip::FRAMES;
+use desumnet_frames::clip::FRAMES;
 
 /// Why a data set can't be used.
 #[derive(Debug, Error)]

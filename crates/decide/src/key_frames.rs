@@ -105,7 +105,7 @@ impl KeyFrames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::timeline::Piece;
+    use crate::timeline::Piece;
 
     fn pieces(key_frames: &KeyFrames) -> Vec<(u64, u64, f64)> {
         let timeline = &key_frames.timeline;

@@ -257,7 +257,7 @@ fn best_stretch(decisions: &[Decision], least: u64) -> std::ops::Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::{
+    use crate::{
         choose::{Choice, value},
         shot_scores::{Scored, score_shots},
     };

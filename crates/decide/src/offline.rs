@@ -52,7 +52,7 @@ fn best_stretch(shots: &[Scored], segments: &[Scored], length: u64) -> Vec<Score
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::shot_scores::score_shots;
+    use crate::shot_scores::score_shots;
     use proptest::prelude::*;
 
     fn scored(start_ns: u64, duration_ns: u64, score: f64) -> Scored {

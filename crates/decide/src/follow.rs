@@ -53,7 +53,7 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::timeline::Piece;
+    use crate::timeline::Piece;
 
     fn plan() -> Plan {
         let part = |start_ns, duration_ns, speed| Part { start_ns, duration_ns, score: 0.5, speed };

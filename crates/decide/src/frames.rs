@@ -1,7 +1,7 @@
 //! Which frames of a kept piece play, and when.
 
 use super::timeline::Piece;
-use crate::times::{Moment, Spacing, USUAL_SPACING};
+use desumnet_frames::times::{Moment, Spacing, USUAL_SPACING};
 
 /// When a frame plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ impl Frames {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::summary::timeline::Timeline;
+    use crate::timeline::Timeline;
     use proptest::prelude::*;
 
     const FRAME: u64 = 40;
