@@ -4,7 +4,7 @@
 //! biases by which about half of the pooled values are active, as in a trained network.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use gstdesumnet::network::kernels::{
+use desumnet_engine::network::kernels::{
     Convolutions, POOLS, Simd, Size, Weights,
     first::{Bordered, FRAMES, First},
     lanes::Group,

@@ -1,14 +1,11 @@
 //! gst-plugin-desumnet: importance of video while it plays, by DeSumNet (ICCV 2017).
 //!
-//! Data flows one way. In a pipeline: frames -> [`clip`] and [`segmenter`] -> [`engine`] ([`network`], [`importance`]) ->
-//! [`pending`] -> [`meta`] -> [`summary`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`], kept by
-//! [`score_cache`] -> JSON, or [`summary`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`shots`] finds where
-//! shots start, in the same frames; [`maps`] say where in them the importance lies, and [`overlay`] draws it on the picture. For
-//! training: [`decode`] -> the same clips -> [`training`] -> a model file.
-//! [`evaluation`] measures scores; people judge time-lapses that [`film`] encodes. [`marks`] are moments that people chose in a [`report`].
-//! [`video_files`] finds the videos of a folder, and [`missing`] tells which package brings a plugin that is not there.
-//!
-//! A model is DeSumNet's file, or TorchScript of the user's own with a JSON file beside it; only [`network`] knows which.
+//! Data flows one way. In a pipeline: frames -> [`desumnet_frames`] (clips and segments) -> [`desumnet_engine`] (scores) -> [`pending`] -> [`meta`]
+//! -> [`desumnet_decide`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`], kept by [`score_cache`] -> JSON, or
+//! [`desumnet_decide`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`overlay`] draws the importance on the picture. For training:
+//! [`decode`] -> the same clips -> [`training`] -> a model file. [`evaluation`] measures scores; people judge time-lapses that [`film`] encodes.
+//! [`marks`] are moments that people chose in a [`report`], which [`gather`] looks at. [`video_files`] finds the videos of a folder, and [`missing`] tells
+//! which package brings a plugin that is not there.
 //!
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
@@ -18,20 +15,15 @@ pub mod cut;
 pub mod decode;
 mod edit_list;
 pub mod elements;
-pub mod engine;
 pub mod evaluation;
 pub mod film;
 pub mod foreign;
-pub mod importance;
+pub mod gather;
 mod iso_boxes;
 pub mod manual;
-pub mod maps;
 pub mod marks;
 pub mod meta;
 pub mod missing;
-pub mod models;
-pub mod network;
-pub mod nick;
 pub mod offline;
 pub mod overlay;
 pub mod pending;
@@ -41,14 +33,11 @@ pub mod score_cache;
 pub mod secrets;
 mod stall;
 pub mod stills;
-pub mod taught;
 pub mod timecode;
 pub mod training;
-pub mod unusual;
 pub mod video_files;
 #[cfg(feature = "watch")]
 pub mod watch;
-pub mod whole_file;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();

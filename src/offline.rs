@@ -8,18 +8,18 @@ use thiserror::Error;
 
 use crate::{
     decode::{DecodeError, Segments},
-    engine::{
-        Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory,
-    },
-    importance::{Aggregation, Form},
-    network::{Device, NetworkError, Precision},
     secrets,
     timecode::Number,
-    unusual::{Look, hindsight},
 };
 use desumnet_decide::{
     quantile,
     shot_scores::{Scored, score_shots},
+};
+use desumnet_engine::{
+    Batching, Category, Engine, NoFeatures, Request, RunningMean, Score, ScoreError, Stream, UnknownCategory,
+    importance::{Aggregation, Form},
+    network::{Device, NetworkError, Precision},
+    unusual::{Look, hindsight},
 };
 use desumnet_frames::{
     clip::Clip,

@@ -9,10 +9,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    offline::{Options, VideoScores},
-    whole_file,
-};
+use crate::offline::{Options, VideoScores};
+use desumnet_files::whole_file;
 
 /// Changes when scores, shots or their document do.
 const VERSION: u32 = 2;
@@ -74,12 +72,12 @@ impl ScoreCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
+    use crate::offline::SegmentScores;
+    use desumnet_decide::shot_scores::Scored;
+    use desumnet_engine::{
         importance::{Aggregation, Form},
         network::{Device, Precision},
-        offline::SegmentScores,
     };
-    use desumnet_decide::shot_scores::Scored;
     use desumnet_frames::{frame_rate::FrameRate, segmenter::Stride};
 
     #[test]

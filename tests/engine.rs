@@ -4,8 +4,8 @@ mod common;
 
 use std::sync::{Arc, Mutex, mpsc};
 
-use gstdesumnet::{
-    engine::{Batching, Category, Engine, Request, RunningMean, ScoreError},
+use desumnet_engine::{
+    Batching, Category, Engine, Request, RunningMean, ScoreError,
     importance::{Form, Forward},
     network::{CLIP_BYTES, Calibration, Device, Network, Precision},
 };

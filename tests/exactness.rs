@@ -4,13 +4,12 @@
 
 use std::path::Path;
 
-use desumnet_frames::{clip::Geometry, segmenter::Stride};
-use gstdesumnet::{
-    decode::Segments,
-    evaluation::rank_correlation::Ranked,
+use desumnet_engine::{
     importance::{Aggregation, Form, Forward},
     network::{Device, Model, Network, Precision},
 };
+use desumnet_frames::{clip::Geometry, segmenter::Stride};
+use gstdesumnet::{decode::Segments, evaluation::rank_correlation::Ranked};
 use tch::Kind;
 
 /// Every how many segments one is scored.
@@ -42,7 +41,7 @@ fn scores_rank_as_in_float64() {
         let clips: Vec<Vec<u8>> = segments.map(|segment| segment.clip.centre_crop()).collect();
         let category = {
             let first = Forward::new(&engine, &[&clips[0]]).unwrap();
-            gstdesumnet::engine::argmax(&first.probabilities[0])
+            desumnet_engine::argmax(&first.probabilities[0])
         };
         let scores = |network: &Network| -> Vec<f64> {
             let score = |clip: &Vec<u8>| {

@@ -2,10 +2,8 @@
 
 use std::{path::Path, process::Command};
 
-use gstdesumnet::{
-    network::{Model, Network},
-    training::import::{Import, ImportError, Input, import},
-};
+use desumnet_engine::network::{Model, Network};
+use gstdesumnet::training::import::{Import, ImportError, Input, import};
 use tch::{Device, Kind, Tensor};
 
 /// Of the networks in these tests.
@@ -106,7 +104,7 @@ fn what_does_not_fit_is_named_and_stays_random() {
     let file = folder.path().join("model.safetensors");
     again.save(&file, Kind::Float).unwrap();
     let network = Network::new(Model::load(&file).unwrap(), Device::Cpu, Kind::Float).unwrap();
-    let clip = vec![128; gstdesumnet::network::CLIP_BYTES];
+    let clip = vec![128; desumnet_engine::network::CLIP_BYTES];
     assert_eq!(network.logits(&network.input(&[&clip]).unwrap()).unwrap().size(), [1, 5]);
 }
 

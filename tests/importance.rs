@@ -3,11 +3,11 @@
 
 mod common;
 
-use desumnet_frames::clip::{CROP, FRAMES};
-use gstdesumnet::{
+use desumnet_engine::{
     importance::{Aggregation, Form, Forward},
     network::{CLIP_BYTES, CONVS, Model, Network, check},
 };
+use desumnet_frames::clip::{CROP, FRAMES};
 use tch::{Kind, Tensor};
 
 /// A clip with structure: two moving waves and some noise.

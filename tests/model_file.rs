@@ -4,7 +4,7 @@ mod common;
 
 use std::path::Path;
 
-use gstdesumnet::network::{LAYERS, Model, ModelError};
+use desumnet_engine::network::{LAYERS, Model, ModelError};
 use safetensors::{Dtype, SafeTensors};
 use tch::Kind;
 

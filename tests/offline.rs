@@ -3,12 +3,12 @@
 mod common;
 
 use common::text;
-use desumnet_frames::segmenter::Stride;
-use gstdesumnet::{
+use desumnet_engine::{
     importance::{Aggregation, Form},
     network::{Calibration, Device, Precision},
-    offline::{Options, Progress, VideoScores, score},
 };
+use desumnet_frames::segmenter::Stride;
+use gstdesumnet::offline::{Options, Progress, VideoScores, score};
 
 const SEGMENT: u64 = 640_000_000;
 

@@ -3,13 +3,13 @@
 mod common;
 
 use common::scoring::*;
+use desumnet_engine::{
+    Request,
+    importance::{Aggregation, Form},
+};
 use desumnet_frames::segmenter::Stride;
 use gst::prelude::*;
-use gstdesumnet::{
-    engine::Request,
-    importance::{Aggregation, Form},
-    meta::{Flags, ImportanceMeta},
-};
+use gstdesumnet::meta::{Flags, ImportanceMeta};
 
 /// Pushes these through an element with these properties; what comes out.
 fn run(info: &gst_video::VideoInfo, properties: &[(&str, &str)], pictures: &[gst::Buffer]) -> Vec<gst::Buffer> {

@@ -5,11 +5,9 @@ mod common;
 use std::path::{Path, PathBuf};
 
 use common::{scoring::*, tiny_network};
+use desumnet_engine::network::{Device, Model};
 use gst::prelude::*;
-use gstdesumnet::{
-    meta::Flags,
-    network::{Device, Model},
-};
+use gstdesumnet::meta::Flags;
 use tch::{Kind, Tensor};
 
 /// Asserts that the element does not start with these properties, and that its error names all of this.

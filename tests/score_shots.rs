@@ -3,16 +3,16 @@
 mod common;
 
 use common::scoring::*;
+use desumnet_engine::{
+    Request,
+    importance::{Form, Forward},
+    maps::Maps,
+    network::{CLIP_BYTES, Device, Network, Precision},
+};
 use desumnet_frames::clip::{CROP, FRAMES, HEIGHT, LEFT, TOP, WIDTH};
 use gst::ClockTime;
 use gst_video::prelude::*;
-use gstdesumnet::{
-    engine::Request,
-    importance::{Form, Forward},
-    maps::Maps,
-    meta::{Flags, ImportanceMap},
-    network::{CLIP_BYTES, Device, Network, Precision},
-};
+use gstdesumnet::meta::{Flags, ImportanceMap};
 
 /// Pictures of large patches whose colours tell the scene: each scene with its number of frames.
 fn scenes(info: &gst_video::VideoInfo, first: usize, lengths: &[usize]) -> Vec<gst::Buffer> {

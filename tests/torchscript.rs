@@ -8,15 +8,14 @@ use std::{
 };
 
 use common::{CATEGORIES, scoring::*};
+use desumnet_engine::{
+    Batching, Category, Engine, Request,
+    importance::{Aggregation, Form, Forward},
+    network::{Device, Network, Precision},
+};
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
 use gst::{ClockTime, prelude::*};
-use gstdesumnet::{
-    engine::{Batching, Category, Engine, Request},
-    importance::{Aggregation, Form, Forward},
-    meta::Flags,
-    network::{Device, Network, Precision},
-    offline,
-};
+use gstdesumnet::{meta::Flags, offline};
 use serde_json::{Value, json};
 use tch::{CModule, Kind, Tensor};
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::labelled::render_labelled;
-use gstdesumnet::network::Model;
+use desumnet_engine::network::Model;
 
 /// A folder with labelled videos and room for what comes of them.
 struct Place {

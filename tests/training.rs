@@ -6,19 +6,17 @@ use std::path::Path;
 
 use clap::Parser;
 use common::labelled::{labelled, open};
+use desumnet_engine::network::{Model, Network, Precision};
 use desumnet_frames::clip::FRAMES;
-use gstdesumnet::{
-    network::{Model, Network, Precision},
-    training::{
-        accuracy,
-        checkpoint::CheckpointError,
-        data::Dataset,
-        network::Fc6,
-        refine::refine,
-        settings::Settings,
-        teacher::Lessons,
-        trainer::{Start, Step, TrainError, Trainer},
-    },
+use gstdesumnet::training::{
+    accuracy,
+    checkpoint::CheckpointError,
+    data::Dataset,
+    network::Fc6,
+    refine::refine,
+    settings::Settings,
+    teacher::Lessons,
+    trainer::{Start, Step, TrainError, Trainer},
 };
 use tch::{Device, Kind};
 

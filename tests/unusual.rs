@@ -5,14 +5,14 @@ mod common;
 use std::path::Path;
 
 use common::scoring::{pipeline, wait_for_eos};
-use desumnet_frames::clip::Geometry;
-use gst::prelude::*;
-use gstdesumnet::{
-    evaluation::average_precision::average_precision,
-    meta::MESSAGE_NAME,
+use desumnet_engine::{
+    average_precision,
     network::{Device, Network, Precision},
     unusual::{Eye, Usual, hindsight},
 };
+use desumnet_frames::clip::Geometry;
+use gst::prelude::*;
+use gstdesumnet::meta::MESSAGE_NAME;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 const SIDE: usize = 112;

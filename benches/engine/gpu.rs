@@ -1,6 +1,6 @@
 //! The same on a GPU, where there is one: what batches bring, and how much of the GPU's rate is used.
 
-use gstdesumnet::network::{Device, Precision};
+use desumnet_engine::network::{Device, Precision};
 use tch::Kind;
 
 use crate::{

@@ -6,13 +6,13 @@ use std::{
     time::Instant,
 };
 
-use desumnet_frames::clip::{FRAMES, Geometry};
-use gstdesumnet::{
-    engine::{Batching, Category, Engine, Request, Stream},
+use desumnet_engine::{
+    Batching, Category, Engine, Request, Stream,
     importance::Form,
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
-    scaler::Scaler,
 };
+use desumnet_frames::clip::{FRAMES, Geometry};
+use gstdesumnet::scaler::Scaler;
 use tch::{Kind, Tensor};
 
 use crate::{Report, entry, markdown, number, peak_memory_of};

@@ -34,9 +34,9 @@ use crate::{
     edit_list,
     missing::Missing,
     stall::{self, Stall},
-    whole_file::Unfinished,
 };
 use desumnet_decide::plan::Plan;
+use desumnet_files::whole_file::Unfinished;
 
 /// How often progress is told.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(100);

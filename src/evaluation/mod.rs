@@ -2,7 +2,6 @@
 
 #[cfg(feature = "evaluation")]
 pub mod annotations;
-pub mod average_precision;
 #[cfg(feature = "evaluation")]
 pub mod compare;
 #[cfg(feature = "evaluation")]

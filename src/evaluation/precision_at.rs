@@ -52,7 +52,7 @@ pub fn average_precision_at(k: usize, scores: &[f64], relevant: &[bool], depth: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evaluation::average_precision::average_precision;
+    use desumnet_engine::average_precision;
     use proptest::prelude::*;
 
     /// Both depths of a pattern: `1` relevant, `0` not, in order of falling score.

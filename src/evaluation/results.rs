@@ -263,7 +263,7 @@ mod tests {
         near(results.humans.best.rho, (0.5 + 1.0) / 2.0);
         // One relevant shot of four: its place is 1, 2, 3 or 4.
         let one = (1.0 + 1.0 / 2.0 + 1.0 / 3.0 + 1.0 / 4.0) / 4.0;
-        let two = crate::evaluation::average_precision::average_precision(&[0.0; 4], &frames("1100")).unwrap();
+        let two = desumnet_engine::average_precision(&[0.0; 4], &frames("1100")).unwrap();
         near(results.random.ap5, (one + two) / 2.0);
         assert_eq!((results.random.f_score, results.random.tau, results.random.videos), (None, Some(0.0), 2));
     }

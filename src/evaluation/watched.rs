@@ -14,10 +14,12 @@ use thiserror::Error;
 use super::{annotations::Video, methods::LARGEST};
 use crate::{
     decode::{DecodeError, Segments},
-    engine::argmax,
+    offline::SEGMENTS,
+};
+use desumnet_engine::{
+    argmax,
     importance::{Aggregation, Form, Forward},
     network::{Network, telling_line},
-    offline::SEGMENTS,
     unusual::{Eye, hindsight},
 };
 use desumnet_frames::segmenter::Stride;

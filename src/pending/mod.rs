@@ -15,12 +15,9 @@ use std::{
 };
 
 pub use self::segment::{Outcome, Span};
-use crate::{
-    engine::{Score, ScoreError},
-    meta::Flags,
-    unusual::importance_of,
-};
+use crate::meta::Flags;
 use desumnet_decide::quantile::RunningQuantile;
+use desumnet_engine::{Score, ScoreError, unusual::importance_of};
 use desumnet_frames::segmenter::Place;
 
 /// Bytes of frames above which a recording's upstream waits, where waiting helps: 172 frames of 1920x1080 (I420), 43 of 3840x2160.

@@ -1,6 +1,7 @@
 //! Segments: what is known of one before and after it is scored.
 
-use crate::{maps::Maps, meta::Flags};
+use crate::meta::Flags;
+use desumnet_engine::maps::Maps;
 use desumnet_frames::segmenter::Segment;
 
 /// What is known of a segment's frames besides their score.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::ScoreError;
+use desumnet_engine::ScoreError;
 use desumnet_frames::{
     clip::{Clip, Frame, Geometry},
     segmenter::Segment,

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::whole_file;
+use desumnet_files::whole_file;
 
 /// A document can't be written.
 #[derive(Debug, Error)]

@@ -11,12 +11,11 @@ use serde::Serialize;
 use tch::TchError;
 
 use super::data::{CacheError, Dataset, Video};
-use crate::{
-    engine::argmax,
-    evaluation::Spread,
+use crate::{evaluation::Spread, offline::SEGMENTS};
+use desumnet_engine::{
+    argmax,
     importance::Forward,
     network::{Network, telling_line},
-    offline::SEGMENTS,
 };
 use desumnet_frames::clip::Geometry;
 

@@ -10,10 +10,8 @@ use super::data::{Dataset, Video};
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 
 use super::accuracy::{AccuracyError, predict};
-use crate::{
-    network::{Calibration, Network},
-    offline::SEGMENTS,
-};
+use crate::offline::SEGMENTS;
+use desumnet_engine::network::{Calibration, Network};
 
 /// Temperatures that are looked through.
 const TEMPERATURES: [f64; 2] = [0.05, 20.0];

@@ -14,7 +14,7 @@ use tch::{Kind, TchError, Tensor};
 use thiserror::Error;
 
 use super::optimizer::Optimizer;
-use crate::network::{
+use desumnet_engine::network::{
     telling_line,
     tensors::{Stored, write},
 };

@@ -14,10 +14,8 @@ use tch::{Device, Kind, TchError, Tensor, nn};
 use thiserror::Error;
 
 use super::network::{Fc6, TrainingNetwork};
-use crate::{
-    foreign,
-    network::{Header, LAYERS, Model, telling_line},
-};
+use crate::foreign;
+use desumnet_engine::network::{Header, LAYERS, Model, telling_line};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
@@ -65,7 +63,7 @@ pub struct Import {
     pub random: Vec<&'static str>,
 }
 
-/// Makes a model of these widths (as in [`crate::network::WIDTHS`]) from a file: safetensors by its name, else as `torch.save` writes
+/// Makes a model of these widths (as in [`desumnet_engine::network::WIDTHS`]) from a file: safetensors by its name, else as `torch.save` writes
 /// it. Names count by their last two parts, so that `state_dict.module.conv1.weight` is `conv1.weight`.
 ///
 /// # Errors

@@ -13,8 +13,11 @@ use thiserror::Error;
 use super::compose::{self, Composite, ReadError, Span};
 use crate::{
     decode::{DecodeError, Segments},
-    engine::{NoFeatures, RunningMean},
-    evaluation::{Spread, average_precision::average_precision},
+    evaluation::Spread,
+};
+use desumnet_engine::average_precision;
+use desumnet_engine::{
+    NoFeatures, RunningMean,
     importance::{Aggregation, Forward},
     network::{Device, Network, NetworkError, Precision, telling_line},
     unusual::{Eye, Usual, hindsight},
@@ -25,15 +28,15 @@ use desumnet_frames::{clip::Geometry, segmenter::Stride};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// Importance of the form [`crate::importance::Form::Weighted`].
+    /// Importance of the form [`desumnet_engine::importance::Form::Weighted`].
     Weighted,
-    /// Of the form [`crate::importance::Form::Logit`].
+    /// Of the form [`desumnet_engine::importance::Form::Logit`].
     Logit,
-    /// Of the form [`crate::importance::Form::Probability`].
+    /// Of the form [`desumnet_engine::importance::Form::Probability`].
     Probability,
     /// The category's probability itself.
     Confidence,
-    /// Importance of the form [`crate::importance::Form::Unusual`], from the past alone.
+    /// Importance of the form [`desumnet_engine::importance::Form::Unusual`], from the past alone.
     Unusual,
     /// The same with hindsight, as files are scored.
     Hindsight,

@@ -14,7 +14,7 @@ use tch::{
     nn::{self, Init},
 };
 
-use crate::network::{CONVS, Header, Layer, Model, POOLED, pool_kernel};
+use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED, pool_kernel};
 
 /// Probability that dropout sets an output of fc6 or fc7 to zero (paper, section 4).
 pub const DROPOUT: f64 = 0.5;
@@ -67,7 +67,7 @@ pub struct TrainingNetwork {
 }
 
 impl TrainingNetwork {
-    /// A network with the given widths (as in [`crate::network::WIDTHS`]) and random weights, whose convolutions run in `kind`.
+    /// A network with the given widths (as in [`desumnet_engine::network::WIDTHS`]) and random weights, whose convolutions run in `kind`.
     ///
     /// # Errors
     /// From libtorch.
@@ -137,7 +137,7 @@ impl TrainingNetwork {
         Ok(network)
     }
 
-    /// Outputs of the layers but for fc8, as in [`crate::network::WIDTHS`], and of that.
+    /// Outputs of the layers but for fc8, as in [`desumnet_engine::network::WIDTHS`], and of that.
     pub fn widths(&self) -> ([i64; 7], usize) {
         let convolutions = self.convolutions.iter().map(|conv| &conv.weight);
         let weights: Vec<&Tensor> = convolutions.chain(self.connected.iter().map(|(weight, _)| weight)).collect();
@@ -280,10 +280,8 @@ impl TrainingNetwork {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        network::{CLIP_BYTES, Network, channels_last},
-        training::seeded,
-    };
+    use crate::training::seeded;
+    use desumnet_engine::network::{CLIP_BYTES, Network, channels_last};
     use desumnet_frames::clip::FRAMES;
 
     const FEW: [i64; 7] = [4, 5, 6, 7, 8, 9, 10];

@@ -5,7 +5,7 @@ use super::{
     accuracy::{AccuracyError, predict},
     data::Dataset,
 };
-use crate::network::Network;
+use desumnet_engine::network::Network;
 
 /// What a network found in a segment.
 #[derive(Clone, Debug, serde::Serialize)]

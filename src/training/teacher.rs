@@ -11,10 +11,8 @@ use std::{
 use tch::TchError;
 
 use super::data::{CacheError, Dataset, Stored};
-use crate::{
-    network::{Network, telling_line},
-    whole_file,
-};
+use desumnet_engine::network::{Network, telling_line};
+use desumnet_files::whole_file;
 use desumnet_frames::clip::Geometry;
 
 /// Segments that go through the teacher at once.

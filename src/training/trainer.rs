@@ -14,7 +14,7 @@ use super::{
     optimizer::Optimizer,
     settings::{Phase, Settings},
 };
-use crate::network::{Header, LAYERS, Layer, Model, channels_last, telling_line};
+use desumnet_engine::network::{Header, LAYERS, Layer, Model, channels_last, telling_line};
 use desumnet_frames::clip::CROP;
 
 /// Clips that a model's normalisation is measured on before it is trained further.

@@ -28,7 +28,7 @@ use super::{
     source::Arrival,
     thumbnail,
 };
-use crate::whole_file;
+use desumnet_files::whole_file;
 
 /// How far the sound may lag behind the pictures before a clip does without, ns.
 const SOUND_LAGS: u64 = 1_000_000_000;

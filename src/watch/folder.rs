@@ -16,7 +16,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::{keep::Steadiness, lines};
-use crate::whole_file;
+use desumnet_files::whole_file;
 
 /// The file with a line for each clip.
 pub const LINES: &str = "clips.jsonl";

@@ -16,7 +16,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use gstdesumnet::network::{CONVS, Header, Layer, Model, POOLED};
+use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED};
 use tch::{Device, Kind, Tensor};
 
 /// Categories of [`tiny_model`].

@@ -7,6 +7,10 @@ use std::{
 };
 
 use desumnet_decide::quantile::RunningQuantile;
+use desumnet_engine::{
+    Batching, Category, Engine, Request, Stream,
+    network::{CLIP_BYTES, Device, Precision},
+};
 use desumnet_frames::{
     segmenter::{Input, Segmenter, Stride},
     shots::{Detector, Limits},
@@ -14,9 +18,7 @@ use desumnet_frames::{
 use gst::prelude::*;
 use gst_check::Harness;
 use gstdesumnet::{
-    engine::{Batching, Category, Engine, Request, Stream},
     meta::{Flags, ImportanceMeta},
-    network::{CLIP_BYTES, Device, Precision},
     scaler::{Scaler, nominal_spacing},
 };
 

@@ -5,16 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use desumnet_engine::{
+    named::named,
+    network::{Device, Network, Precision},
+};
+use desumnet_files::whole_file;
 use gstdesumnet::{
     evaluation::Spread,
-    network::{Device, Network, Precision},
-    nick::nick,
     report::{confusion, document},
     training::{
         accuracy::{Accuracy, Tally},
         settings::positive,
     },
-    whole_file,
 };
 
 use serde::Serialize;
@@ -45,7 +47,7 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Precision>)]
     precision: Precision,
     /// Random sets of 10 segments of each video, for each model (paper, section 4: 1; more are our choice, where there is one model)
     #[arg(long, default_value_t = 1, value_parser = positive)]

@@ -3,16 +3,14 @@
 
 use std::{collections::BTreeMap, error::Error, path::PathBuf};
 
-use gstdesumnet::{
-    network::{Model, Network},
-    training::{
-        data::Dataset,
-        network::Fc6,
-        refine::{Judged, refine},
-        settings::positive,
-        trainer::Start,
-    },
-    whole_file,
+use desumnet_engine::network::{Model, Network};
+use desumnet_files::whole_file;
+use gstdesumnet::training::{
+    data::Dataset,
+    network::Fc6,
+    refine::{Judged, refine},
+    settings::positive,
+    trainer::Start,
 };
 
 use crate::{

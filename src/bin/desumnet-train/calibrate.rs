@@ -2,13 +2,13 @@
 
 use std::{error::Error, path::PathBuf};
 
-use gstdesumnet::{
+use desumnet_engine::{
+    named::named,
     network::{Calibration, Device, Model, Network, Precision},
-    nick::nick,
-    training::{
-        calibration::{Found, calibrate, predicted},
-        data::{Seen, source::unlabelled},
-    },
+};
+use gstdesumnet::training::{
+    calibration::{Found, calibrate, predicted},
+    data::{Seen, source::unlabelled},
 };
 
 use crate::data::{self, Measured, progress_bar};
@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Precision>)]
     precision: Precision,
 }
 

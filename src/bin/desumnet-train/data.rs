@@ -5,16 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gstdesumnet::{
-    network::{Device, Header, Model, Network, Precision},
-    training::{
-        data::{
-            Dataset, Listing, Seen,
-            source::{self, SourceError, Split},
-        },
-        settings::share,
-        teacher::Lessons,
+use desumnet_engine::network::{Device, Header, Model, Network, Precision};
+use gstdesumnet::training::{
+    data::{
+        Dataset, Listing, Seen,
+        source::{self, SourceError, Split},
     },
+    settings::share,
+    teacher::Lessons,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 

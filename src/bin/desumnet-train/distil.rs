@@ -2,10 +2,8 @@
 
 use std::{error::Error, iter, path::PathBuf};
 
-use gstdesumnet::{
-    network::{Model, WIDTHS},
-    training::{data::source::unlabelled, network::Fc6, trainer::Start},
-};
+use desumnet_engine::network::{Model, WIDTHS};
+use gstdesumnet::training::{data::source::unlabelled, network::Fc6, trainer::Start};
 
 use crate::{data, train};
 

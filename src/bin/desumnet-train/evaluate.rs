@@ -6,6 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use desumnet_engine::{
+    importance::{Aggregation, Form},
+    models,
+    named::named,
+    network::{Device, Network, Precision},
+};
 use gstdesumnet::{
     evaluation::{
         annotations::{self, Dataset, Kind, Video},
@@ -19,10 +25,6 @@ use gstdesumnet::{
         segmentation::Segmentation,
         watched::{WatchError, Watched, file_of},
     },
-    importance::{Aggregation, Form},
-    models,
-    network::{Device, Network, Precision},
-    nick::nick,
     report::document,
     training::data::{Mark, Seen},
 };
@@ -66,16 +68,16 @@ pub struct Args {
     model: Option<PathBuf>,
     /// What is differentiated: logit or probability (the paper's Equation 1), or weighted (our choice: the category's probability
     /// times the logit's gradient)
-    #[arg(long, default_value = "weighted", value_parser = nick::<Form>)]
+    #[arg(long, default_value = "weighted", value_parser = named::<Form>)]
     importance: Form,
     /// How frame scores become a segment's score: mean or max (G in the paper's section 3.1)
-    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    #[arg(long, default_value = "mean", value_parser = named::<Aggregation>)]
     aggregation: Aggregation,
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Precision>)]
     precision: Precision,
     #[command(flatten)]
     rules: Rules,

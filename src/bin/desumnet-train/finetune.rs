@@ -2,14 +2,12 @@
 
 use std::{error::Error, iter, path::PathBuf};
 
-use gstdesumnet::{
-    network::Model,
-    training::{
-        data::{Seen, source::unlabelled},
-        network::Fc6,
-        settings::above_zero,
-        trainer::Start,
-    },
+use desumnet_engine::network::Model;
+use gstdesumnet::training::{
+    data::{Seen, source::unlabelled},
+    network::Fc6,
+    settings::above_zero,
+    trainer::Start,
 };
 
 use crate::{data, train};

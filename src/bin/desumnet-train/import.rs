@@ -5,10 +5,8 @@
 
 use std::{error::Error, ops::RangeInclusive, path::PathBuf};
 
-use gstdesumnet::{
-    network::{DEVIATIONS, MEANS, WIDTHS},
-    training::import::{Input, import},
-};
+use desumnet_engine::network::{DEVIATIONS, MEANS, WIDTHS};
+use gstdesumnet::training::import::{Input, import};
 use tch::Kind;
 
 /// Makes a model file from PyTorch weights in C3D's naming, to start `finetune` from

@@ -2,10 +2,12 @@
 
 use std::{error::Error, path::PathBuf};
 
-use gstdesumnet::{
+use desumnet_engine::{
     importance::Aggregation,
+    named::named,
     network::{Device, Precision},
-    nick::nick,
+};
+use gstdesumnet::{
     report::document,
     training::localise::{self, Localisation, Method, Options},
 };
@@ -28,10 +30,10 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Precision>)]
     precision: Precision,
     /// How frame scores become a segment's score: mean or max (G in the paper's section 3.1)
-    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    #[arg(long, default_value = "mean", value_parser = named::<Aggregation>)]
     aggregation: Aggregation,
     /// Score every n-th segment only
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]

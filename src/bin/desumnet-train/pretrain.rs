@@ -2,10 +2,8 @@
 
 use std::error::Error;
 
-use gstdesumnet::{
-    network::WIDTHS,
-    training::{network::Fc6, trainer::Start},
-};
+use desumnet_engine::network::WIDTHS;
+use gstdesumnet::training::{network::Fc6, trainer::Start};
 
 use crate::{data, train};
 

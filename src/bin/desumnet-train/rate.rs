@@ -13,6 +13,12 @@ use desumnet_decide::{
     pace::{Target, by_score},
     shot_scores::Scored,
 };
+use desumnet_engine::{
+    importance::{Aggregation, Form},
+    models,
+    network::{Device, Precision},
+};
+use desumnet_files::whole_file;
 use desumnet_frames::segmenter::Stride;
 use gstdesumnet::{
     evaluation::rating::{
@@ -21,13 +27,9 @@ use gstdesumnet::{
         results::{Results, results},
         versions::{self, Studied, Version},
     },
-    importance::{Aggregation, Form},
-    models,
-    network::{Device, Precision},
     offline::Options,
     report::document,
     training::data::source,
-    whole_file,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -64,7 +66,7 @@ pub struct Args {
     #[arg(long, default_value = "auto")]
     device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = gstdesumnet::nick::nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = desumnet_engine::named::named::<Precision>)]
     precision: Precision,
     /// Files that the page saved, one a person: prints mean, spread and number of the ratings of each method, and how well the people
     /// agree (Krippendorff's alpha)

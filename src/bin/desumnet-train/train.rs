@@ -7,18 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use desumnet_engine::network::{Device, Model, Network, Precision};
+use desumnet_files::whole_file::WRITING;
 use desumnet_frames::clip::CROP;
-use gstdesumnet::{
-    network::{Device, Model, Network, Precision},
-    training::{
-        accuracy,
-        data::{Dataset, Seen},
-        log::{EpochMetrics, RunLog, Validation},
-        network::Fc6,
-        settings::Settings,
-        trainer::{Start, Step, Trainer},
-    },
-    whole_file::WRITING,
+use gstdesumnet::training::{
+    accuracy,
+    data::{Dataset, Seen},
+    log::{EpochMetrics, RunLog, Validation},
+    network::Fc6,
+    settings::Settings,
+    trainer::{Start, Step, Trainer},
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::Kind;

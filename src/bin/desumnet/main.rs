@@ -17,7 +17,8 @@ mod watch;
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
-use gstdesumnet::{manual, secrets, whole_file};
+use desumnet_files::whole_file;
+use gstdesumnet::{manual, secrets};
 
 /// Scores how much every moment of a video matters, and makes skims and time-lapses of it
 #[derive(Parser)]

@@ -8,13 +8,13 @@ use std::{
 
 use clap::ValueEnum;
 use desumnet_decide::plan::Plan;
+use desumnet_files::whole_file;
 use gstdesumnet::{
     decode::{DecodeError, local_path},
     offline::VideoScores,
     report::{Files, Shot, Summary, chapters, csv, edl, otio, page, picture},
     secrets,
     stills::stills,
-    whole_file,
 };
 use once_cell::unsync::OnceCell;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};

@@ -2,20 +2,19 @@
 
 use std::{error::Error, path::PathBuf};
 
+#[cfg(feature = "watch")]
+use desumnet_engine::{Category, Engine, network::head::HeadFile};
+use desumnet_engine::{
+    importance::{Aggregation, Form},
+    models,
+    named::{Named, named},
+    network::{Device, Precision},
+};
 use desumnet_frames::segmenter::Stride;
 use gstdesumnet::{
     decode::local_path,
-    importance::{Aggregation, Form},
-    models,
-    network::{Device, Precision},
-    nick::nick,
     offline::{self, Options, VideoScores},
     score_cache::{Key, ScoreCache},
-};
-#[cfg(feature = "watch")]
-use gstdesumnet::{
-    engine::{Category, Engine},
-    network::head::HeadFile,
 };
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
@@ -32,7 +31,7 @@ pub struct Looking {
     #[arg(long, default_value = "auto")]
     pub device: Device,
     /// auto, f32, bf16 or f16
-    #[arg(long, default_value = "auto", value_parser = nick::<Precision>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Precision>)]
     pub precision: Precision,
     /// Sample every n-th frame (0 = so that about 25-30 a second are sampled)
     #[arg(long, default_value_t = 0)]
@@ -75,10 +74,10 @@ pub struct Scoring {
     /// What is differentiated: logit or probability (the paper's Equation 1, of a category), weighted (our choice: the category's
     /// probability times the logit's gradient), unusual (our choice: how far a segment departs from what the video usually shows), or auto:
     /// weighted where a category fits the video, as far as the model tells, and else unusual
-    #[arg(long, default_value = "auto", value_parser = nick::<Form>)]
+    #[arg(long, default_value = "auto", value_parser = named::<Form>)]
     importance: Form,
     /// How frame scores make a segment's: mean or max
-    #[arg(long, default_value = "mean", value_parser = nick::<Aggregation>)]
+    #[arg(long, default_value = "mean", value_parser = named::<Aggregation>)]
     aggregation: Aggregation,
     /// Score every n-th segment; those between have the scores of the one before
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
@@ -119,10 +118,10 @@ impl Scoring {
         let element = gst::ElementFactory::make("desumnet")
             .property("model", options.model.to_str().ok_or("the model's path is not UTF-8: rename it")?)
             .property("device", options.device.to_string())
-            .property("precision", options.precision)
+            .property_from_str("precision", options.precision.name())
             .property("category", options.category)
-            .property("importance", options.form)
-            .property("aggregation", options.aggregation)
+            .property_from_str("importance", options.form.name())
+            .property_from_str("aggregation", options.aggregation.name())
             .property("frame-stride", self.looking.frame_stride)
             .property("interval", u32::try_from(self.interval)?)
             .property_from_str("mode", "observe")

@@ -7,17 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use gstdesumnet::{
+use desumnet_engine::{
     importance::{Aggregation, Form},
-    marks::{self, Mark},
     network::{
         Network,
         head::{Base, HeadFile},
     },
+    taught::{Example, Lesson, teach},
+};
+use gstdesumnet::{
+    gather::gather,
+    marks::{self, Mark},
     offline::{self, Options, VideoScores},
     report::clock::clock,
     secrets,
-    taught::{Example, Lesson, gather, teach},
 };
 use indicatif::ProgressBar;
 use serde_json::json;

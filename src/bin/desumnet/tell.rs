@@ -6,7 +6,8 @@ use std::{
     io::{self, ErrorKind, Write},
 };
 
-use gstdesumnet::{secrets, whole_file};
+use desumnet_files::whole_file;
+use gstdesumnet::secrets;
 
 /// Exit status of a program that SIGPIPE ends.
 const NOBODY_READS: i32 = 128 + 13;

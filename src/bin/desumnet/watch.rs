@@ -15,21 +15,19 @@ use desumnet_decide::{
     online::{self, Online},
     threshold::{self, Threshold},
 };
+use desumnet_engine::unusual::importance_of;
 use gst::prelude::*;
-use gstdesumnet::{
-    unusual::importance_of,
-    watch::{
-        camera::{Camera, Counted, Decide},
-        cameras::{Cameras, named},
-        clips::Desk,
-        complaints::Say,
-        events::{Outlet, Target, Trust},
-        folder::Folder,
-        keep::Keep,
-        metrics::{Address, Counts, Endpoint, Metrics},
-        ring::Limits,
-        source::Stop,
-    },
+use gstdesumnet::watch::{
+    camera::{Camera, Counted, Decide},
+    cameras::{Cameras, named},
+    clips::Desk,
+    complaints::Say,
+    events::{Outlet, Target, Trust},
+    folder::Folder,
+    keep::Keep,
+    metrics::{Address, Counts, Endpoint, Metrics},
+    ring::Limits,
+    source::Stop,
 };
 
 use crate::{

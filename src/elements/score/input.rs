@@ -11,11 +11,11 @@ use super::{
     shared::Item,
 };
 use crate::{
-    engine::{Request, Stream},
     meta::{self, Flags},
     pending::{MOST_BYTES, Span, Stay},
     scaler::{ScaleError, Scaler, nominal_spacing},
 };
+use desumnet_engine::{Request, Stream};
 use desumnet_frames::{
     clip::Frame,
     segmenter::{Input, Segment, Segmenter, Stride},

@@ -13,7 +13,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::imp::CAT;
-use crate::{unusual::Usual, whole_file};
+use desumnet_engine::unusual::Usual;
+use desumnet_files::whole_file;
 
 /// How much of what was learned a power cut may cost.
 const EVERY: Duration = Duration::from_secs(600);

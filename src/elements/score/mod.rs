@@ -9,6 +9,7 @@
 //! gst-launch-1.0 -m filesrc location=in.mp4 ! decodebin ! videoconvert ! desumnet post-messages=true ! fakesink
 //! ```
 
+mod enums;
 mod imp;
 mod input;
 mod latency;

@@ -13,10 +13,10 @@ use super::{
     shared::{Item, Locked},
 };
 use crate::{
-    engine::message_of,
     meta::{self, Flags, ImportanceMap, ImportanceMeta},
     pending::{Outcome, Shot, Step},
 };
+use desumnet_engine::message_of;
 
 /// Whether downstream takes buffers after this event though it took none before: it had enough of something else.
 pub(super) fn begins_anew(event: gst::EventType) -> bool {

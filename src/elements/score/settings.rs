@@ -4,8 +4,10 @@ use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 use glib::prelude::*;
 
-use crate::{
-    engine::Batching,
+use super::enums;
+
+use desumnet_engine::{
+    Batching,
     importance::{Aggregation, Form},
     models,
     network::{Device, DeviceError, Precision},
@@ -88,7 +90,7 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .default_value(Some("auto"))
             .mutable_ready()
             .build(),
-        Enum::builder_with_default("precision", defaults.precision)
+        Enum::builder_with_default("precision", enums::Precision::from(defaults.precision))
             .nick("Precision")
             .blurb("Arithmetic of the network")
             .mutable_ready()
@@ -99,12 +101,12 @@ pub static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             .default_value(Some("auto"))
             .mutable_ready()
             .build(),
-        Enum::builder_with_default("importance", defaults.form)
+        Enum::builder_with_default("importance", enums::Importance::from(defaults.form))
             .nick("Importance")
             .blurb("What is differentiated to get the importance: logit and probability are the paper's Equation 1 of a category; weighted, and unusual, which knows no categories and learns from the stream itself, are our choice; auto takes weighted where a category fits and unusual where none does")
             .mutable_ready()
             .build(),
-        Enum::builder_with_default("aggregation", defaults.aggregation)
+        Enum::builder_with_default("aggregation", enums::Aggregation::from(defaults.aggregation))
             .nick("Aggregation")
             .blurb("How the scores of its frames make a segment's score")
             .mutable_ready()
@@ -182,10 +184,10 @@ impl Settings {
         match name {
             "model" => self.model = get::<Option<String>>(value).filter(|path| !path.is_empty()).map(PathBuf::from),
             "device" => self.device = text("auto"),
-            "precision" => self.precision = get(value),
+            "precision" => self.precision = get::<enums::Precision>(value).into(),
             "category" => self.category = text("auto"),
-            "importance" => self.form = get(value),
-            "aggregation" => self.aggregation = get(value),
+            "importance" => self.form = get::<enums::Importance>(value).into(),
+            "aggregation" => self.aggregation = get::<enums::Aggregation>(value).into(),
             "frame-stride" => self.frame_stride = get(value),
             "interval" => self.interval = get(value),
             "mode" => self.mode = get(value),
@@ -207,10 +209,10 @@ impl Settings {
         match name {
             "model" => self.model_path().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "device" => self.device.to_value(),
-            "precision" => self.precision.to_value(),
+            "precision" => enums::Precision::from(self.precision).to_value(),
             "category" => self.category.to_value(),
-            "importance" => self.form.to_value(),
-            "aggregation" => self.aggregation.to_value(),
+            "importance" => enums::Importance::from(self.form).to_value(),
+            "aggregation" => enums::Aggregation::from(self.aggregation).to_value(),
             "frame-stride" => self.frame_stride.to_value(),
             "interval" => self.interval.to_value(),
             "mode" => self.mode.to_value(),

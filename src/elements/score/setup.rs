@@ -6,7 +6,7 @@ use super::{
     memory::Memory,
     settings::{Mode, Settings},
 };
-use crate::engine::{Category, Engine, Request};
+use desumnet_engine::{Category, Engine, Request};
 use desumnet_frames::{segmenter::Stride, shots::LOOK_BACK};
 
 /// The settings as they were when the element started, and what they come to. A property that is set later counts from the next start on,

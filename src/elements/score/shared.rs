@@ -6,10 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{
-    engine::{Score, ScoreError},
-    pending::Pending,
-};
+use crate::pending::Pending;
+use desumnet_engine::{Score, ScoreError};
 
 pub enum Item {
     Buffer(gst::Buffer),

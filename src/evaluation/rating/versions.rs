@@ -19,14 +19,12 @@ use crate::{
         segmentation::Segmentation,
         watched::{WatchError, Watched},
     },
-    importance::Form,
-    network::Network,
-    nick::nick,
     offline::{self, OfflineError, Options},
     training::data::Listing,
     video_files::{FolderError, in_folder},
 };
 use desumnet_decide::{quantile, shot_scores::Scored};
+use desumnet_engine::{importance::Form, named::named, network::Network};
 
 /// The frames that the compared methods count in, a second: fine enough for any segment.
 const FINE: f64 = 1_000.0;
@@ -50,7 +48,7 @@ impl FromStr for Version {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let by = match (nick::<Form>(name), <Method as ValueEnum>::from_str(name, false)) {
+        let by = match (named::<Form>(name), <Method as ValueEnum>::from_str(name, false)) {
             (Ok(form), _) => By::Importance(form),
             // What these two learn from, a folder of videos does not have.
             (_, Ok(method @ (Method::SeqDpp | Method::SubMod))) => {

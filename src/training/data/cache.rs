@@ -18,10 +18,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    decode::{DecodeError, Segments},
-    whole_file::WRITING,
-};
+use crate::decode::{DecodeError, Segments};
+use desumnet_files::whole_file::WRITING;
 use desumnet_frames::{
     clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     segmenter::Stride,

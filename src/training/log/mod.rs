@@ -16,7 +16,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::whole_file;
+use desumnet_files::whole_file;
 use events::EventFile;
 
 /// Name of the table in the run's folder.

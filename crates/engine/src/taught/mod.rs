@@ -4,11 +4,9 @@
 //! share of motion that do best on moments left out. What was learned is a [`Head`](crate::network::head::Head).
 
 mod choice;
-mod gather;
 mod logistic;
 
 pub use choice::{Lesson, teach};
-pub use gather::{GatherError, gather};
 
 use crate::unusual::motion::Motion;
 

@@ -4,13 +4,11 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::ops::Range;
 use thiserror::Error;
 
-use super::Example;
 use crate::{
     decode::{DecodeError, Segments},
     marks::Mark,
-    network::Network,
-    unusual::motion,
 };
+use desumnet_engine::{network::Network, taught::Example, unusual::motion};
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
 
 /// About so many segments of marked moments are looked at, and so many of one at least and at most.

@@ -10,7 +10,7 @@ use super::{
     Example,
     logistic::{Plane, fit, products},
 };
-use crate::{evaluation::average_precision::average_precision, network::head::Head};
+use crate::{average_precision, network::head::Head};
 
 /// Penalties that are tried. Of equals the first is taken: what is held back most.
 const PENALTIES: [f64; 4] = [0.3, 0.03, 0.003, 0.000_3];

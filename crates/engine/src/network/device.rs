@@ -9,6 +9,8 @@ use once_cell::sync::OnceCell;
 use tch::Kind;
 use thiserror::Error;
 
+use crate::named::Named;
+
 /// A `device` setting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Device {
@@ -21,20 +23,20 @@ pub enum Device {
 }
 
 /// A `precision` setting: of the convolutions' arithmetic, whatever the model file holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
-#[enum_type(name = "DeSumNetPrecision")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Precision {
     /// bf16 on CUDA, float32 on a CPU.
     #[default]
-    #[enum_value(name = "bf16 on CUDA, f32 on a CPU", nick = "auto")]
     Auto,
-    #[enum_value(name = "32-bit floats", nick = "f32")]
     F32,
     /// On a CPU, DeSumNet is computed in float32 all the same, which is faster there.
-    #[enum_value(name = "bfloat16", nick = "bf16")]
     Bf16,
-    #[enum_value(name = "16-bit floats (CUDA only)", nick = "f16")]
     F16,
+}
+
+impl Named for Precision {
+    const NAMES: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("f32", Self::F32), ("bf16", Self::Bf16), ("f16", Self::F16)];
 }
 
 /// Why a device can't be used.

@@ -456,7 +456,7 @@ impl Stream {
 }
 
 /// The message of a panic.
-pub(crate) fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
+pub fn message_of(panic: &Box<dyn std::any::Any + Send>) -> String {
     let text = panic.downcast_ref::<String>().cloned();
     text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).into())).unwrap_or_else(|| "unknown reason".into())
 }

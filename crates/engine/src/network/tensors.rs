@@ -6,10 +6,9 @@ use std::{
     path::Path,
 };
 
+use desumnet_files::whole_file;
 use safetensors::Dtype;
 use tch::{Kind, Tensor};
-
-use crate::whole_file;
 
 /// Writes a file, whole or not at all: what was there before stays if it fails. The reason if it does.
 pub fn write(path: &Path, tensors: BTreeMap<String, Stored>, metadata: HashMap<String, String>) -> Result<(), String> {

@@ -6,42 +6,50 @@
 
 use tch::{Kind, TchError, Tensor};
 
-use crate::network::{Network, Pass, rows_of, wide};
+use crate::{
+    named::Named,
+    network::{Network, Pass, rows_of, wide},
+};
 
 /// What is differentiated: the `importance` setting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
-#[enum_type(name = "DeSumNetImportance")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Form {
     /// The category's probability times the gradient of its class score. Not Equation 1 but **our choice**, as it ranks best: the
     /// probability's own gradient vanishes where the network is sure.
-    #[enum_value(name = "Probability times the gradient of the class score (our choice)", nick = "weighted")]
     Weighted,
     /// Equation 1 of the class score before the softmax.
-    #[enum_value(name = "Gradient of the class score before the softmax (Equation 1)", nick = "logit")]
     Logit,
     /// Equation 1 of the probability after the softmax.
-    #[enum_value(name = "Gradient of the probability (Equation 1)", nick = "probability")]
     Probability,
     /// Equation 1 of how far the features depart from the stream's usual, times how far its motion does: see [`crate::unusual`].
     /// **Our choice**.
-    #[enum_value(name = "Departure from what the stream usually shows (our choice)", nick = "unusual")]
     Unusual,
     /// [`Self::Weighted`] where a category fits what the stream shows, [`Self::Unusual`] where none does, as far as the model tells: see
     /// [`crate::network::Calibration`]. **Our choice**.
     #[default]
-    #[enum_value(name = "weighted where one of the categories fits, else unusual (our choice)", nick = "auto")]
     Auto,
 }
 
+impl Named for Form {
+    const NAMES: &'static [(&'static str, Self)] = &[
+        ("weighted", Self::Weighted),
+        ("logit", Self::Logit),
+        ("probability", Self::Probability),
+        ("unusual", Self::Unusual),
+        ("auto", Self::Auto),
+    ];
+}
+
 /// How frame scores become a segment's score (G in the paper): the `aggregation` setting.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, glib::Enum)]
-#[enum_type(name = "DeSumNetAggregation")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Aggregation {
     #[default]
-    #[enum_value(name = "Mean of the frame scores", nick = "mean")]
     Mean,
-    #[enum_value(name = "Largest frame score", nick = "max")]
     Max,
+}
+
+impl Named for Aggregation {
+    const NAMES: &'static [(&'static str, Self)] = &[("mean", Self::Mean), ("max", Self::Max)];
 }
 
 impl Aggregation {
