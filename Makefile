@@ -25,12 +25,12 @@ picture: demo
 
 test: setup check
 	@tools/setup --tests
-	cargo test --features "$(FEATURES)"
+	cargo test --workspace --features "$(FEATURES)"
 
 check: setup
 	cargo fmt --all -- --check
-	cargo clippy --all-targets --features "$(FEATURES)" -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items --features "$(FEATURES)"
+	cargo clippy --workspace --all-targets --features "$(FEATURES)" -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --features "$(FEATURES)"
 
 # The independent computation in PyTorch that the scores are compared with needs all of PyTorch, 5 GB: not part of `test`.
 reference: setup

@@ -4,12 +4,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::ops::Range;
 use thiserror::Error;
 
-use crate::{
-    decode::{DecodeError, Segments},
-    marks::Mark,
-};
+use crate::marks::Mark;
 use desumnet_engine::{network::Network, taught::Example, unusual::motion};
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
+use desumnet_media::decode::{DecodeError, Segments};
 
 /// About so many segments of marked moments are looked at, and so many of one at least and at most.
 const SEGMENTS: u64 = 200;

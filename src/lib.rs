@@ -11,31 +11,19 @@
 
 #[cfg(feature = "v1_24")]
 pub mod analytics;
-pub mod cut;
-pub mod decode;
-mod edit_list;
 pub mod elements;
 pub mod evaluation;
-pub mod film;
 pub mod foreign;
 pub mod gather;
-mod iso_boxes;
 pub mod manual;
 pub mod marks;
 pub mod meta;
-pub mod missing;
 pub mod offline;
 pub mod overlay;
 pub mod pending;
 pub mod report;
-pub mod scaler;
 pub mod score_cache;
-pub mod secrets;
-mod stall;
-pub mod stills;
-pub mod timecode;
 pub mod training;
-pub mod video_files;
 #[cfg(feature = "watch")]
 pub mod watch;
 

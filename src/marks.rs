@@ -24,7 +24,7 @@ use std::{
 use serde::Deserialize;
 use thiserror::Error;
 
-use crate::video_files::{FolderError, in_folder, name_of};
+use desumnet_media::video_files::{FolderError, in_folder, name_of};
 
 /// ns in a second.
 const SECOND: f64 = 1e9;

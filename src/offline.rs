@@ -6,11 +6,6 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{
-    decode::{DecodeError, Segments},
-    secrets,
-    timecode::Number,
-};
 use desumnet_decide::{
     quantile,
     shot_scores::{Scored, score_shots},
@@ -25,6 +20,11 @@ use desumnet_frames::{
     clip::Clip,
     frame_rate::FrameRate,
     segmenter::{Segment, Stride},
+};
+use desumnet_media::{
+    decode::{DecodeError, Segments},
+    secrets,
+    timecode::Number,
 };
 
 /// Segments whose mean prediction names a video's category (paper, section 4).

@@ -11,11 +11,9 @@ use std::{
 
 use clap::Parser;
 use desumnet_frames::clip::{HEIGHT, WIDTH};
+use desumnet_media::decode::Decoder;
 use gst::prelude::*;
-use gstdesumnet::{
-    decode::Decoder,
-    training::compose::{self, Clips, Composite, Settings, Span},
-};
+use gstdesumnet::training::compose::{self, Clips, Composite, Settings, Span};
 
 #[derive(Parser)]
 struct Flags {

@@ -9,7 +9,8 @@ use desumnet_engine::{
     network::{Device, Model, Network, Precision},
 };
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
-use gstdesumnet::{decode::Segments, evaluation::rank_correlation::Ranked};
+use desumnet_media::decode::Segments;
+use gstdesumnet::evaluation::rank_correlation::Ranked;
 use tch::Kind;
 
 /// Every how many segments one is scored.

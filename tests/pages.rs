@@ -99,7 +99,7 @@ fn rate(folder: &Path, line: &str) -> std::process::Output {
 
 /// The frames of a video and its length, ns.
 fn frames(film: &Path) -> (usize, u64) {
-    let mut decoder = gstdesumnet::decode::Decoder::open(text(film)).unwrap();
+    let mut decoder = desumnet_media::decode::Decoder::open(text(film)).unwrap();
     let (mut count, mut end) = (0, 0);
     while let Some(picture) = decoder.next_picture().unwrap() {
         count += 1;

@@ -9,8 +9,9 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use desumnet_media::decode::uri_of;
 use gst::prelude::*;
-use gstdesumnet::{decode::uri_of, meta::ImportanceMeta};
+use gstdesumnet::meta::ImportanceMeta;
 
 const RATIO: f64 = 0.2;
 /// Longest clip, ns: what the skim may be overspent by.

@@ -11,7 +11,8 @@ use desumnet_frames::{
     clip::Geometry,
     shots::{Change, Detector, Limits},
 };
-use gstdesumnet::{decode::Decoder, training::compose::Composite};
+use desumnet_media::decode::Decoder;
+use gstdesumnet::training::compose::Composite;
 
 /// Numbers of the frames that start a shot by what is seen, of the first `frames` of a video; neither the first frame nor
 /// where a shot was cut for its length.

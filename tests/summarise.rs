@@ -8,8 +8,8 @@ use std::{
 };
 
 use common::{failure, text};
+use desumnet_media::decode::Decoder;
 use gst::prelude::*;
-use gstdesumnet::decode::Decoder;
 
 const SECOND: u64 = 1_000_000_000;
 /// A frame at 25 a second, ns.

@@ -218,7 +218,7 @@ fn categories_are_numbered_as_the_model_has_them() {
 #[test]
 fn frames_on_disk_are_those_that_the_element_would_score() {
     use desumnet_frames::{clip::Geometry, segmenter::Stride};
-    use gstdesumnet::decode::Segments;
+    use desumnet_media::decode::Segments;
     init();
     let folder = tempfile::tempdir().unwrap();
     let videos = folder.path().join("videos");

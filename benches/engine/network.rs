@@ -12,7 +12,7 @@ use desumnet_engine::{
     network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
 };
 use desumnet_frames::clip::{FRAMES, Geometry};
-use gstdesumnet::scaler::Scaler;
+use desumnet_media::scaler::Scaler;
 use tch::{Kind, Tensor};
 
 use crate::{Report, entry, markdown, number, peak_memory_of};

@@ -12,10 +12,7 @@ use tch::TchError;
 use thiserror::Error;
 
 use super::{annotations::Video, methods::LARGEST};
-use crate::{
-    decode::{DecodeError, Segments},
-    offline::SEGMENTS,
-};
+use crate::offline::SEGMENTS;
 use desumnet_engine::{
     argmax,
     importance::{Aggregation, Form, Forward},
@@ -23,6 +20,7 @@ use desumnet_engine::{
     unusual::{Eye, hindsight},
 };
 use desumnet_frames::segmenter::Stride;
+use desumnet_media::decode::{DecodeError, Segments};
 
 /// Clips that pass the network at a time.
 const BATCH: usize = 8;

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use thiserror::Error;
 
 use super::Summary;
-use crate::timecode::{Timecode, TimecodeError};
+use desumnet_media::timecode::{Timecode, TimecodeError};
 
 /// Timecode begins again after this many ns.
 const DAY: u64 = 24 * 3_600 * 1_000_000_000;

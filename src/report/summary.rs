@@ -2,12 +2,10 @@
 
 use std::ops::Range;
 
-use crate::{
-    offline::VideoScores,
-    timecode::{Number, Timecode},
-};
+use crate::offline::VideoScores;
 use desumnet_decide::plan::Plan;
 use desumnet_frames::frame_rate::FrameRate;
+use desumnet_media::timecode::{Number, Timecode};
 
 /// A scored video. All times are ns since its first picture.
 #[derive(Clone, Debug)]

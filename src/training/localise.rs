@@ -11,10 +11,7 @@ use tch::TchError;
 use thiserror::Error;
 
 use super::compose::{self, Composite, ReadError, Span};
-use crate::{
-    decode::{DecodeError, Segments},
-    evaluation::Spread,
-};
+use crate::evaluation::Spread;
 use desumnet_engine::average_precision;
 use desumnet_engine::{
     NoFeatures, RunningMean,
@@ -23,6 +20,7 @@ use desumnet_engine::{
     unusual::{Eye, Usual, hindsight},
 };
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
+use desumnet_media::decode::{DecodeError, Segments};
 
 /// What segments are ranked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

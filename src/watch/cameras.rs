@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, thread::JoinHandle};
 
 use super::{camera::Camera, complaints::Say, source::Stop};
-use crate::secrets::Secrets;
+use desumnet_media::secrets::Secrets;
 
 /// Cameras that are being watched, each by threads of its own.
 #[derive(Default)]

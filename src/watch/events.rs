@@ -26,7 +26,7 @@ use thiserror::Error;
 
 pub use self::trust::Trust;
 use super::{complaints::Say, folder::Line};
-use crate::secrets::{self, Secrets};
+use desumnet_media::secrets::{self, Secrets};
 
 /// Events that may wait at an outlet.
 pub const WAITING: usize = 1_000;

@@ -26,7 +26,7 @@ use self::{
     retry::Retry,
 };
 use super::{cutter::Decision, metrics::Counts, ring::Packet};
-use crate::{missing::Missing, secrets::Secrets, stall};
+use desumnet_media::{missing::Missing, secrets::Secrets, stall};
 
 /// A camera that sends no picture for this long is gone.
 const SILENCE: Duration = Duration::from_secs(15);

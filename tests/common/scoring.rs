@@ -15,12 +15,10 @@ use desumnet_frames::{
     segmenter::{Input, Segmenter, Stride},
     shots::{Detector, Limits},
 };
+use desumnet_media::scaler::{Scaler, nominal_spacing};
 use gst::prelude::*;
 use gst_check::Harness;
-use gstdesumnet::{
-    meta::{Flags, ImportanceMeta},
-    scaler::{Scaler, nominal_spacing},
-};
+use gstdesumnet::meta::{Flags, ImportanceMeta};
 
 use super::{CATEGORIES, init, tiny_model};
 

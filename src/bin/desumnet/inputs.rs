@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use gstdesumnet::{
+use desumnet_media::{
     decode::local_path,
     secrets,
     video_files::{in_folder, name_of},

@@ -18,7 +18,8 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 use desumnet_files::whole_file;
-use gstdesumnet::{manual, secrets};
+use desumnet_media::secrets;
+use gstdesumnet::manual;
 
 /// Scores how much every moment of a video matters, and makes skims and time-lapses of it
 #[derive(Parser)]

@@ -9,12 +9,14 @@ use std::{
 use clap::ValueEnum;
 use desumnet_decide::plan::Plan;
 use desumnet_files::whole_file;
-use gstdesumnet::{
+use desumnet_media::{
     decode::{DecodeError, local_path},
-    offline::VideoScores,
-    report::{Files, Shot, Summary, chapters, csv, edl, otio, page, picture},
     secrets,
     stills::stills,
+};
+use gstdesumnet::{
+    offline::VideoScores,
+    report::{Files, Shot, Summary, chapters, csv, edl, otio, page, picture},
 };
 use once_cell::unsync::OnceCell;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};

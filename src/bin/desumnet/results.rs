@@ -8,7 +8,7 @@ use std::{
 };
 
 use desumnet_files::whole_file::Unfinished;
-use gstdesumnet::decode::local_path;
+use desumnet_media::decode::local_path;
 
 /// Refuses a call that would overwrite one of its own videos, write one file twice, or could not write at all.
 pub fn settle<'a>(videos: impl IntoIterator<Item = &'a str>, results: &[PathBuf]) -> Result<(), Box<dyn Error>> {

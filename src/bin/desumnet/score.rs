@@ -10,7 +10,8 @@ use clap::{
     ValueEnum,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use gstdesumnet::{offline::VideoScores, report::document, secrets};
+use desumnet_media::secrets;
+use gstdesumnet::{offline::VideoScores, report::document};
 
 use crate::{
     inputs::{Done, Inputs, StdoutFormat, Video},

@@ -11,8 +11,8 @@ use desumnet_engine::{
     network::{Device, Precision},
 };
 use desumnet_frames::segmenter::Stride;
+use desumnet_media::decode::local_path;
 use gstdesumnet::{
-    decode::local_path,
     offline::{self, Options, VideoScores},
     score_cache::{Key, ScoreCache},
 };

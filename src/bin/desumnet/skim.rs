@@ -10,7 +10,8 @@ use desumnet_decide::{
     plan::Plan,
     shot_scores::{Scored, at_least, score_shots},
 };
-use gstdesumnet::{cut::copy::Grid, offline::VideoScores, stills::stills};
+use desumnet_media::{cut::copy::Grid, stills::stills};
+use gstdesumnet::offline::VideoScores;
 
 use crate::{
     inputs::Inputs,

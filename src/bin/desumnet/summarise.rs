@@ -3,11 +3,13 @@
 use std::{error::Error, path::PathBuf};
 
 use desumnet_decide::plan::Plan;
-use gstdesumnet::{
+use desumnet_media::{
     cut::{Container, Job, Lack, copy::Grid, cut},
+    secrets,
+};
+use gstdesumnet::{
     offline::VideoScores,
     report::{clock::length, document},
-    secrets,
 };
 use serde_json::json;
 

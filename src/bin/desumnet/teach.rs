@@ -15,12 +15,12 @@ use desumnet_engine::{
     },
     taught::{Example, Lesson, teach},
 };
+use desumnet_media::secrets;
 use gstdesumnet::{
     gather::gather,
     marks::{self, Mark},
     offline::{self, Options, VideoScores},
     report::clock::clock,
-    secrets,
 };
 use indicatif::ProgressBar;
 use serde_json::json;

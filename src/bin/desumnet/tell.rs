@@ -7,7 +7,7 @@ use std::{
 };
 
 use desumnet_files::whole_file;
-use gstdesumnet::secrets;
+use desumnet_media::secrets;
 
 /// Exit status of a program that SIGPIPE ends.
 const NOBODY_READS: i32 = 128 + 13;

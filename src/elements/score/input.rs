@@ -13,7 +13,6 @@ use super::{
 use crate::{
     meta::{self, Flags},
     pending::{MOST_BYTES, Span, Stay},
-    scaler::{ScaleError, Scaler, nominal_spacing},
 };
 use desumnet_engine::{Request, Stream};
 use desumnet_frames::{
@@ -21,6 +20,7 @@ use desumnet_frames::{
     segmenter::{Input, Segment, Segmenter, Stride},
     shots::{Detector, LOOK_BACK, Limits, Start},
 };
+use desumnet_media::scaler::{ScaleError, Scaler, nominal_spacing};
 
 /// Segments whose frames show only some of the pictures, or run backwards: no clip for the network.
 const NOT_SCORED: gst::SegmentFlags =

@@ -12,10 +12,8 @@ use super::{
     input::Intake,
     setup::Setup,
 };
-use crate::{
-    pending::{MOST_BYTES, MOST_OVERDUE},
-    scaler::nominal_spacing,
-};
+use crate::pending::{MOST_BYTES, MOST_OVERDUE};
+use desumnet_media::scaler::nominal_spacing;
 
 /// Time between frames that the latency counts with where neither caps nor frames tell, ns.
 const USUAL_SPACING: u64 = 40_000_000;

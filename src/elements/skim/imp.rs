@@ -18,9 +18,9 @@ use super::{
     run::Run,
     settings::{PROPERTIES, Settings},
 };
-use crate::scaler::nominal_spacing;
 use desumnet_decide::{key_frames::KeyFrames, timeline::Timeline};
 use desumnet_frames::times::USUAL_SPACING;
+use desumnet_media::scaler::nominal_spacing;
 
 pub(super) static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("desumskim", gst::DebugColorFlags::empty(), Some("DeSumNet skims and time-lapses"))

@@ -8,7 +8,7 @@ use super::{
     imp::{CAT, Skim, keep_sticky},
     run::Out,
 };
-use crate::scaler::nominal_spacing;
+use desumnet_media::scaler::nominal_spacing;
 
 impl Skim {
     pub(super) fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {

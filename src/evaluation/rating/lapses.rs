@@ -7,11 +7,11 @@ use std::path::Path;
 
 use thiserror::Error;
 
-use crate::{
+use desumnet_decide::plan::{Part, Plan};
+use desumnet_media::{
     decode::{DecodeError, Decoder},
     film::{self, FilmError, Frame, Look},
 };
-use desumnet_decide::plan::{Part, Plan};
 
 /// Pixels: large enough to see what happens, small enough for a page of many.
 const SIZE: (u32, u32) = (640, 360);

@@ -21,10 +21,10 @@ use crate::{
     },
     offline::{self, OfflineError, Options},
     training::data::Listing,
-    video_files::{FolderError, in_folder},
 };
 use desumnet_decide::{quantile, shot_scores::Scored};
 use desumnet_engine::{importance::Form, named::named, network::Network};
+use desumnet_media::video_files::{FolderError, in_folder};
 
 /// The frames that the compared methods count in, a second: fine enough for any segment.
 const FINE: f64 = 1_000.0;

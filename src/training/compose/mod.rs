@@ -22,7 +22,7 @@ use super::{
     data::source::{self, SourceError},
     in_parallel,
 };
-use crate::{decode::DecodeError, film::time_of};
+use desumnet_media::{decode::DecodeError, film::time_of};
 
 /// What the videos are to be; the flags of `desumnet-train compose`.
 #[derive(Clone, Debug, clap::Args)]

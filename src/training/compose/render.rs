@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{ComposeError, Piece, Planned, Settings};
-use crate::{
+use desumnet_media::{
     decode::Decoder,
     film::{self, FilmError, Frame, Look},
 };

@@ -18,12 +18,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::decode::{DecodeError, Segments};
 use desumnet_files::whole_file::WRITING;
 use desumnet_frames::{
     clip::{Clip, FRAME_BYTES, FRAMES, Frame, Geometry},
     segmenter::Stride,
 };
+use desumnet_media::decode::{DecodeError, Segments};
 
 /// The last bytes of a whole file; the number is the version of the format and of what the pixels are.
 const MAGIC: &[u8; 16] = b"desumnet-frames1";

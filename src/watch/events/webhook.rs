@@ -8,7 +8,7 @@ use std::{
 use ureq::{Error, Timeout};
 
 use super::{Deliver, Failure, Trust};
-use crate::secrets::Secrets;
+use desumnet_media::secrets::Secrets;
 
 /// How long a server may take until it is connected to, and until it has answered.
 const CONNECT: Duration = Duration::from_secs(5);

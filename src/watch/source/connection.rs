@@ -18,11 +18,8 @@ use gst::prelude::*;
 
 use self::keep::{Built, PartError, lacking};
 use super::{Arrival, SourceError, lip_sync::LipSync};
-use crate::{
-    missing::Missing,
-    stall::within,
-    watch::{clock::Clock, metrics::Counts},
-};
+use crate::watch::{clock::Clock, metrics::Counts};
+use desumnet_media::{missing::Missing, stall::within};
 
 /// Name of the message that says that the video is at its end.
 pub const ENDED: &str = "desumnet-ended";

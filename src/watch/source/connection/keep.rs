@@ -12,7 +12,7 @@ use super::{
     codecs::{KEPT, RAW, caps_of, codec_of, fits, name_of, picture_test},
     locked,
 };
-use crate::missing::Missing;
+use desumnet_media::missing::Missing;
 
 /// Why elements can't be added.
 pub(super) enum PartError {

@@ -1,4 +1,4 @@
-//! Decodes a file, lets [`crate::elements::skim`] follow the plan, and encodes what is left.
+//! Decodes a file, lets `desumskim` follow the plan, and encodes what is left.
 
 use std::{
     path::Path,
@@ -14,7 +14,7 @@ use super::{
     tone::{Hdr, to_sdr},
 };
 
-/// What [`crate::elements::skim`] can cut to the sample.
+/// What `desumskim` can cut to the sample.
 const SOUND: &str = "audio/x-raw,layout=interleaved,format={S16LE,S32LE,F32LE,F64LE}";
 
 /// Puts decoder and skimmer before the encoder. The file of the plan must stay until the pipeline has started. Pictures that are `hdr`
