@@ -15,7 +15,7 @@ build: setup
 
 # Without what only training, measuring and tests need.
 demo: setup
-	cargo build --release --lib --bin desumnet --no-default-features --features "watch $(FEATURES)"
+	cargo build --release -p gst-plugin-desumnet -p desumnet-cli --features "$(FEATURES)"
 	tools/demo target/release/desumnet $(if $(VIDEO),"$(VIDEO)")
 
 # The first picture of the README: of the demo's own video, which nobody else's rights are in.
@@ -38,17 +38,17 @@ reference: setup
 
 # The paper's Table 3 on the videos in DATA (tools/ablation says which): hours.
 ablation: setup
-	cargo build --release --bin desumnet-train
+	cargo build --release -p desumnet-train
 	tools/ablation $(if $(DATA),--data "$(DATA)")
 
 # Tables of docs/EVALUATION.md, of the annotations and videos in DATA (tools/evaluate says which): half an hour.
 evaluate: setup
-	cargo build --release --bin desumnet --bin desumnet-train
+	cargo build --release -p desumnet-cli -p desumnet-train
 	tools/evaluate $(if $(DATA),--data "$(DATA)")
 
 # Tables of docs/PERFORMANCE.md and out/bench.json: a quarter of an hour, on a machine that does nothing else.
 bench: setup
-	cargo bench --bench engine
+	cargo bench -p desumnet-cli --bench engine
 
 install: setup
 	tools/install "$(DESTDIR)" "$(PREFIX)" "$(LIBDIR)" "$(FEATURES)"

@@ -8,9 +8,9 @@
 
 use std::{error::Error, process::ExitCode, sync::mpsc::sync_channel};
 
+use desumnet_watch::source::Source;
 use gst::prelude::*;
 use gst_rtsp_server::{RTSPMediaFactory, RTSPMountPoints, RTSPServer, prelude::*};
-use gstdesumnet::watch::source::Source;
 
 const CAMERA: &str = "test:";
 const PORT: &str = "8554";

@@ -1,31 +1,26 @@
 //! gst-plugin-desumnet: importance of video while it plays, by DeSumNet (ICCV 2017).
 //!
-//! Data flows one way. In a pipeline: frames -> [`desumnet_frames`] (clips and segments) -> [`desumnet_engine`] (scores) -> [`pending`] -> [`meta`]
-//! -> [`desumnet_decide`] -> the next element. For files: [`decode`] -> the same clips -> [`offline`], kept by [`score_cache`] -> JSON, or
-//! [`desumnet_decide`] -> a plan -> [`cut`] -> a file, and [`report`] with its [`stills`]. [`overlay`] draws the importance on the picture. For training:
-//! [`decode`] -> the same clips -> [`training`] -> a model file. [`evaluation`] measures scores; people judge time-lapses that [`film`] encodes.
-//! [`marks`] are moments that people chose in a [`report`], which [`gather`] looks at. [`video_files`] finds the videos of a folder, and [`missing`] tells
-//! which package brings a plugin that is not there.
+//! The plugin is the front room of a house; each other one is a crate under `crates/`, and data flows through them one way:
+//!
+//! | crate | from | to |
+//! |---|---|---|
+//! | [`desumnet_frames`] | frames and their times | clips, segments, shots |
+//! | [`desumnet_engine`] | clips | scores, maps |
+//! | [`desumnet_decide`] | scores and times | what plays, and when |
+//! | [`desumnet_media`] | files of video | frames, and cut files |
+//!
+//! In a pipeline: frames -> clips -> the engine -> [`pending`] -> [`meta`] -> `decide` -> the next element; [`overlay`] draws the importance on the
+//! picture. For files, `desumnet-offline` scores whole videos and `desumnet-report` tells of them; `desumnet-cli` is the program, with `desumnet-watch` for cameras;
+//! `desumnet-train` makes models.
 //!
 //! [`elements`] are thin shells and hold no algorithm; no algorithm holds a GObject.
 
 #[cfg(feature = "v1_24")]
 pub mod analytics;
 pub mod elements;
-pub mod evaluation;
-pub mod foreign;
-pub mod gather;
-pub mod manual;
-pub mod marks;
 pub mod meta;
-pub mod offline;
 pub mod overlay;
 pub mod pending;
-pub mod report;
-pub mod score_cache;
-pub mod training;
-#[cfg(feature = "watch")]
-pub mod watch;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     meta::register();

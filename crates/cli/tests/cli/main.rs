@@ -1,0 +1,9 @@
+//! `desumnet` as people use it.
+
+mod command_line;
+mod manual;
+mod packaging;
+mod summarise;
+mod teach;
+mod watch_command;
+mod watch_half_hour;

@@ -1,0 +1,5 @@
+//! Where libtorch is.
+
+fn main() {
+    libtorch_rpath::link();
+}

@@ -1,0 +1,6 @@
+//! Watching cameras.
+
+mod cameras;
+mod clips;
+mod end_to_end;
+mod source;
