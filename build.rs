@@ -1,6 +1,6 @@
-//! Version data for the plugin, and where libtorch is.
+//! Version data for the plugin, and where its tests find libtorch.
 
 fn main() {
     gst_plugin_version_helper::info();
-    libtorch_rpath::link();
+    libtorch_rpath::link(&["tests"]);
 }

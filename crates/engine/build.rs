@@ -1,10 +1,5 @@
-//! The few lines of C++ that tch has no words for.
+//! Where tests find libtorch.
 
 fn main() {
-    let Some(libtorch) = libtorch_rpath::link() else { return };
-    let upload = "src/network/upload.cpp";
-    println!("cargo:rerun-if-changed={upload}");
-    let mut compiler = cc::Build::new();
-    compiler.cpp(true).std("c++17").warnings(false).include(libtorch.join("include"));
-    compiler.file(upload).compile("desumnet_upload");
+    libtorch_rpath::link(&["tests"]);
 }

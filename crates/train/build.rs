@@ -1,5 +1,5 @@
 //! Where libtorch is.
 
 fn main() {
-    libtorch_rpath::link();
+    libtorch_rpath::link(&[]);
 }

@@ -1,5 +1,5 @@
-//! Where libtorch is.
+//! Where tests find libtorch.
 
 fn main() {
-    libtorch_rpath::link();
+    libtorch_rpath::link(&["tests"]);
 }

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use desumnet_engine::network::{Device, Model};
+use desumnet_engine::network::{Array, Model, Storage, backend};
 use gst::prelude::*;
 use gstdesumnet::meta::Flags;
-use tch::{Kind, Tensor};
 use test_support::{scoring::*, tiny_network};
 
 /// Asserts that the element does not start with these properties, and that its error names all of this.
@@ -37,7 +36,7 @@ fn changed_model(folder: &Path, change: impl FnOnce(&mut Model)) -> PathBuf {
     let mut network = tiny_network(1);
     change(&mut network);
     let path = folder.join("changed.safetensors");
-    network.save(&path, Kind::Float).unwrap();
+    network.save(&path, Storage::F32).unwrap();
     path
 }
 
@@ -66,7 +65,7 @@ fn file_that_is_no_safetensors() {
 fn model_of_another_shape() {
     let folder = tempfile::tempdir().unwrap();
     let path = changed_model(folder.path(), |network| {
-        network.layers[0].weight = Tensor::zeros([4, 1, 3, 3, 3], (Kind::Float, tch::Device::Cpu));
+        network.layers[0].weight = Array { shape: vec![4, 1, 3, 3, 3], values: vec![0.0; 108] };
     });
     let named = ["conv1.weight", "[4, 1, 3, 3, 3]", "belongs to another network", "desumnet-train"];
     assert_refused(&[("model", path.to_str().unwrap())], &named);
@@ -80,7 +79,7 @@ fn unknown_category() {
 
 #[test]
 fn cuda_that_is_not_there() {
-    if Device::Cuda(0).resolve().is_ok() {
+    if backend::gpus().is_ok() {
         assert_refused(&[("device", "cuda:999")], &["GPU 999", "device=auto"]);
     } else {
         assert_refused(&[("device", "cuda")], &["no CUDA on this machine", "device=cpu", "make setup CUDA=1"]);
@@ -129,7 +128,7 @@ fn segments_that_fail_pass_flagged_with_a_warning() {
     // Every weight is finite, and the scores are not.
     let path = changed_model(folder.path(), |network| {
         for layer in &mut network.layers {
-            layer.weight = &layer.weight * 1e30;
+            layer.weight.values.iter_mut().for_each(|weight| *weight *= 1e30);
         }
     });
     let info = usual_info();

@@ -137,9 +137,8 @@ fn mean_of_the_map_is_the_frame_score() {
     let network = Network::load(model(), Device::Cpu, Precision::F32).unwrap();
     for form in [Form::Weighted, Form::Logit, Form::Probability] {
         let forward = || Forward::new(&network, &[&clip()]).unwrap();
-        let map = forward().maps(&[1], form).unwrap();
-        assert_eq!(map.size(), [1, FRAMES as i64, CROP as i64, CROP as i64]);
-        let values = Vec::<f32>::try_from(map.view(-1)).unwrap();
+        let values = forward().maps(&[1], form, &mut || ()).unwrap().values;
+        assert_eq!(values.len(), FRAMES * CROP * CROP);
         let scores = forward().frame_scores(&[1], form).unwrap().remove(0);
         for (frame, score) in values.chunks(CROP * CROP).zip(scores) {
             let mean = frame.iter().copied().map(f64::from).sum::<f64>() / frame.len() as f64;
@@ -154,8 +153,8 @@ fn engine_gives_maps_only_where_asked_for() {
     assert_eq!(score(false).maps, None);
     let with = score(true);
     let network = Network::load(model(), Device::Cpu, Precision::F32).unwrap();
-    let map = Forward::new(&network, &[&clip()]).unwrap().maps(&[1], Form::Weighted).unwrap();
-    assert_eq!(with.maps.unwrap(), Maps::new(&map).unwrap());
+    let map = Forward::new(&network, &[&clip()]).unwrap().maps(&[1], Form::Weighted, &mut || ()).unwrap();
+    assert_eq!(with.maps.unwrap(), Maps::new(map.of(0)));
     assert_eq!(with.frame_scores, score(false).frame_scores);
 }
 

@@ -4,11 +4,9 @@
 //! with respect to the input (Equations 1 and 2); weights get none. The map is the largest absolute value over the three
 //! colours at each pixel; its mean over a frame is the frame's score, and their mean (or maximum) the segment's.
 
-use tch::{Kind, TchError, Tensor};
-
 use crate::{
     named::Named,
-    network::{Network, Pass, rows_of, wide},
+    network::{ComputeError, Gradients, Network, Pass, backend::Guide},
 };
 
 /// What is differentiated: the `importance` setting.
@@ -74,8 +72,6 @@ pub enum Along {
 /// A forward pass of N clips, kept until the category for the backward pass is known.
 pub struct Forward<'a> {
     pass: Pass<'a>,
-    /// Of the convolutions.
-    kind: Kind,
     /// For each clip, the probability of every category.
     pub probabilities: Vec<Vec<f32>>,
 }
@@ -84,142 +80,117 @@ impl<'a> Forward<'a> {
     /// Runs N clips of RGB bytes ([`desumnet_frames::clip::Geometry::clip_bytes`] each).
     ///
     /// # Errors
-    /// From libtorch: out of memory, for one.
-    pub fn new(network: &'a Network, clips: &[&[u8]]) -> Result<Self, TchError> {
-        Self::of(network, network.forward(clips)?)
+    /// [`ComputeError`]
+    pub fn new(network: &'a Network, clips: &[&[u8]]) -> Result<Self, ComputeError> {
+        Ok(Self::of(network.forward(clips, None)?))
     }
 
     /// What is to be had of a forward pass.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn of(network: &Network, pass: Pass<'a>) -> Result<Self, TchError> {
-        let rows = pass.logits.f_detach()?.f_softmax(-1, pass.logits.kind())?;
-        Ok(Self { pass, kind: network.kind, probabilities: rows_of(&rows)? })
+    pub fn of(pass: Pass<'a>) -> Self {
+        Self { probabilities: pass.logits.iter().map(|row| softmax(row)).collect(), pass }
     }
 
     /// Features that stand for each clip, if the network gives any: see [`Pass::features`].
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn features(&self) -> Result<Option<Vec<Vec<f32>>>, TchError> {
-        self.pass.features.as_ref().map(|features| rows_of(&features.f_detach()?)).transpose()
+    pub fn features(&self) -> Option<&[Vec<f32>]> {
+        self.pass.features.as_deref()
     }
 
-    /// The importance maps, `[N, T, H, W]`, at least 0: each clip's with respect to its own category.
+    /// The importance maps: each clip's with respect to its own category. `meanwhile`: see [`Pass::map`].
     ///
     /// # Errors
-    /// From libtorch.
-    pub fn maps(mut self, categories: &[usize], form: Form) -> Result<Tensor, TchError> {
-        let chosen = self.chosen(categories)?;
-        match form {
-            Form::Weighted | Form::Auto => weighted(&self.logit(&chosen, false)?, &self.probability(&chosen)?),
-            Form::Logit => self.logit(&chosen, false),
-            Form::Probability => self.backward(&self.softmax()?, &chosen, false),
-            Form::Unusual => Err(TchError::Torch("what is unusual is of no category".into())),
-        }
+    /// [`ComputeError`]
+    pub fn maps(
+        mut self,
+        categories: &[usize],
+        form: Form,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<Gradients, ComputeError> {
+        self.form(categories, form, meanwhile)
     }
 
     /// The same, of each clip by its own target. All of a batch take one way back.
     ///
     /// # Errors
-    /// If the network gives no features, and one is asked for along them; from libtorch.
-    pub fn maps_of(mut self, targets: &[Along]) -> Result<Tensor, TchError> {
-        let logits = self.pass.logits.shallow_clone();
-        let mut guide = vec![0.0f32; logits.numel()];
-        let categories = logits.size()[1] as usize;
-        for (number, target) in targets.iter().enumerate() {
-            if let Along::Category(category) = *target {
-                guide[number * categories + category] = self.probabilities[number][category];
-            }
+    /// If the network gives no features, and one is asked for along them; [`ComputeError`].
+    pub fn maps_of(mut self, targets: &[Along], meanwhile: &mut dyn FnMut()) -> Result<Gradients, ComputeError> {
+        let logits = self.guide(|clip, category| match targets[clip] {
+            Along::Category(own) if own == category => self.probabilities[clip][category],
+            _ => 0.0,
+        });
+        let along = targets.iter().any(|target| matches!(target, Along::Features(_)));
+        let width = self.pass.features.as_ref().map(|rows| rows.first().map_or(0, Vec::len));
+        if along && width.is_none() {
+            return Err(ComputeError::NoFeatures);
         }
-        let mut outputs = guided(&logits, &guide)?;
-        if targets.iter().any(|target| matches!(target, Along::Features(_))) {
-            let features =
-                self.pass.features.as_ref().ok_or_else(|| TchError::Torch("there are no features".into()))?;
-            let width = features.size()[1] as usize;
-            let row = |target: &Along| match target {
-                Along::Features(direction) => direction.clone(),
-                Along::Category(_) => vec![0.0; width],
-            };
-            let guide: Vec<f32> = targets.iter().flat_map(row).collect();
-            outputs = outputs.f_add(&guided(features, &guide)?)?;
-        }
-        self.gradient(&outputs, false)
+        let row = |target: &Along| match target {
+            Along::Features(direction) => direction.clone(),
+            Along::Category(_) => vec![0.0; width.unwrap_or(0)],
+        };
+        let features = along.then(|| targets.iter().flat_map(row).collect());
+        self.pass.map(&Guide { logits, features }, meanwhile)
     }
 
-    /// Frame scores, one a frame of each clip, at least 0: [`frame_scores`] of [`Self::maps`].
+    /// Frame scores, one a frame of each clip, at least 0: [`Gradients::frame_scores`] of [`Self::maps`].
     ///
     /// # Errors
-    /// From libtorch.
-    pub fn frame_scores(self, categories: &[usize], form: Form) -> Result<Vec<Vec<f32>>, TchError> {
-        frame_scores(&self.maps(categories, form)?)
+    /// [`ComputeError`]
+    pub fn frame_scores(self, categories: &[usize], form: Form) -> Result<Vec<Vec<f32>>, ComputeError> {
+        Ok(self.maps(categories, form, &mut || ())?.frame_scores())
     }
 
-    /// The same in every form ([`Form::Weighted`], [`Form::Logit`], [`Form::Probability`]), from two backward passes.
+    /// The same in every form ([`Form::Weighted`], [`Form::Logit`], [`Form::Probability`]).
     ///
     /// # Errors
-    /// From libtorch.
-    pub fn frame_scores_in_every_form(mut self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], TchError> {
-        let chosen = self.chosen(categories)?;
-        let logit = self.logit(&chosen, true)?;
-        let weighted = weighted(&logit, &self.probability(&chosen)?)?;
-        let probability = self.backward(&self.softmax()?, &chosen, false)?;
-        Ok([frame_scores(&weighted)?, frame_scores(&logit)?, frame_scores(&probability)?])
+    /// [`ComputeError`]
+    pub fn frame_scores_in_every_form(mut self, categories: &[usize]) -> Result<[Vec<Vec<f32>>; 3], ComputeError> {
+        let mut gradients = self.form(categories, Form::Logit, &mut || ())?;
+        let logit = gradients.frame_scores();
+        gradients.scale(self.probabilities_of(categories));
+        let probability = self.form(categories, Form::Probability, &mut || ())?;
+        Ok([gradients.frame_scores(), logit, probability.frame_scores()])
     }
 
-    /// The categories' numbers as `[N, 1]`.
-    fn chosen(&self, categories: &[usize]) -> Result<Tensor, TchError> {
-        Tensor::f_from_slice(&categories.iter().map(|&c| c as i64).collect::<Vec<_>>())?
-            .f_to_device(self.pass.logits.device())?
-            .f_unsqueeze(1)
+    fn form(
+        &mut self,
+        categories: &[usize],
+        form: Form,
+        meanwhile: &mut dyn FnMut(),
+    ) -> Result<Gradients, ComputeError> {
+        let hot = |clip: usize, category: usize| f32::from(u8::from(categories[clip] == category));
+        let logits = match form {
+            Form::Weighted | Form::Auto | Form::Logit => self.guide(hot),
+            // The gradient of the softmax.
+            Form::Probability => self.guide(|clip, category| {
+                let row = &self.probabilities[clip];
+                row[categories[clip]] * (hot(clip, category) - row[category])
+            }),
+            Form::Unusual => return Err(ComputeError::NoCategory),
+        };
+        let mut gradients = self.pass.map(&Guide { logits, features: None }, meanwhile)?;
+        // Not before the way back, on which so small a number may vanish.
+        if matches!(form, Form::Weighted | Form::Auto) {
+            gradients.scale(self.probabilities_of(categories));
+        }
+        Ok(gradients)
     }
 
-    fn softmax(&self) -> Result<Tensor, TchError> {
-        self.pass.logits.f_softmax(-1, wide(self.kind))
+    /// A number a class score: what `of` says of clip and category.
+    fn guide(&self, of: impl Fn(usize, usize) -> f32) -> Vec<f32> {
+        let rows = self.probabilities.iter().enumerate();
+        rows.flat_map(|(clip, row)| (0..row.len()).map(move |category| (clip, category)))
+            .map(|(clip, category)| of(clip, category))
+            .collect()
     }
 
-    /// Probability of each clip's category, `[N, 1]`.
-    fn probability(&self, chosen: &Tensor) -> Result<Tensor, TchError> {
-        self.softmax()?.f_detach()?.f_gather(1, chosen, false)
-    }
-
-    fn logit(&mut self, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
-        self.backward(&self.pass.logits.shallow_clone(), chosen, again)
-    }
-
-    /// Largest absolute gradient of the chosen outputs over the colours, `[N, T, H, W]`. `again`: another backward pass follows.
-    fn backward(&mut self, output: &Tensor, chosen: &Tensor, again: bool) -> Result<Tensor, TchError> {
-        self.gradient(&output.f_gather(1, chosen, false)?, again)
-    }
-
-    /// The same of all these outputs.
-    fn gradient(&mut self, outputs: &Tensor, again: bool) -> Result<Tensor, TchError> {
-        let wide = wide(self.kind);
-        // Half precision has no room for gradients of 1e-8: they are scaled up on the way and down again after it.
-        let scale = if self.kind == Kind::Half { 4096.0 } else { 1.0 };
-        let score = outputs.f_sum(wide)?.f_mul_scalar(scale)?;
-        self.pass.map(&score, again)?.f_to_kind(wide)?.f_div_scalar(scale)
+    /// That of each clip's category.
+    fn probabilities_of(&self, categories: &[usize]) -> Vec<f32> {
+        self.probabilities.iter().zip(categories).map(|(row, &category)| row[category]).collect()
     }
 }
 
-/// Each output of `[N, D]` times its number, summed over a clip's: `[N]`.
-fn guided(outputs: &Tensor, guide: &[f32]) -> Result<Tensor, TchError> {
-    let guide = Tensor::f_from_slice(guide)?.f_view(&*outputs.size())?;
-    let guide = guide.f_to_device(outputs.device())?.f_to_kind(outputs.kind())?;
-    outputs.f_mul(&guide)?.f_sum_dim_intlist([1].as_slice(), false, outputs.kind())
-}
-
-/// Maps `[N, T, H, W]`, each clip's times its probability of `[N, 1]`.
-fn weighted(maps: &Tensor, probability: &Tensor) -> Result<Tensor, TchError> {
-    maps.f_mul(&probability.f_reshape([-1, 1, 1, 1])?)
-}
-
-/// The mean of every frame's map, one row a clip, of maps `[N, T, H, W]`.
-///
-/// # Errors
-/// From libtorch.
-pub fn frame_scores(maps: &Tensor) -> Result<Vec<Vec<f32>>, TchError> {
-    let means = maps.f_mean_dim([-2, -1].as_slice(), false, maps.kind())?;
-    rows_of(&means)
+fn softmax(logits: &[f32]) -> Vec<f32> {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f64> = logits.iter().map(|&logit| f64::from(logit - most).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| (power / sum) as f32).collect()
 }

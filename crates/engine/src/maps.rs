@@ -1,7 +1,5 @@
 //! Importance maps as bytes: where in the picture the importance of a segment lies.
 
-use tch::{Kind, TchError, Tensor};
-
 /// Share of a segment's pixels below the one that becomes 255. A few pixels have many times the gradient of the rest; a map
 /// that was drawn to their measure would be dark everywhere else.
 const PEAK_RANK: f64 = 0.995;
@@ -16,19 +14,14 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// Of one clip's `[1, T, H, W]`, scaled by all of its frames together.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn new(maps: &Tensor) -> Result<Self, TchError> {
-        let flat = maps.f_to_device(tch::Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?.f_view([-1])?;
-        let values = Vec::<f32>::try_from(flat)?;
-        let mut ranked = values.clone();
+    /// Of one clip's `[T, H, W]`, scaled by all of its frames together.
+    pub fn new(values: &[f32]) -> Self {
+        let mut ranked = values.to_vec();
         let rank = (ranked.len().saturating_sub(1) as f64 * PEAK_RANK).round() as usize;
         let peak = *ranked.select_nth_unstable_by(rank, f32::total_cmp).1;
         // `as` keeps what is above the peak at 255; where all is 0, it stays 0.
         let byte = |value: &f32| if peak > 0.0 { (value / peak * 255.0).round() as u8 } else { 0 };
-        Ok(Self { peak, pixels: values.iter().map(byte).collect() })
+        Self { peak, pixels: values.iter().map(byte).collect() }
     }
 
     /// Pixels of the clip's frame of this number, `size` bytes.
@@ -50,16 +43,11 @@ impl std::fmt::Debug for Maps {
 mod tests {
     use super::*;
 
-    /// Maps of one frame of one row.
-    fn maps(values: &[f32]) -> Maps {
-        Maps::new(&Tensor::from_slice(values).view([1, 1, 1, -1])).unwrap()
-    }
-
     #[test]
     fn bytes_are_shares_of_the_peak_and_outliers_are_255() {
         let mut values: Vec<f32> = (0..=1000).map(|i| i as f32 / 1000.0).collect();
         values[1000] = 50.0;
-        let maps = maps(&values);
+        let maps = Maps::new(&values);
         assert_eq!(maps.peak, 0.995);
         for (value, &byte) in values.iter().zip(&maps.pixels) {
             let share = value.min(maps.peak) / maps.peak;
@@ -70,13 +58,13 @@ mod tests {
 
     #[test]
     fn no_importance_at_all_is_black() {
-        let maps = maps(&[0.0; 8]);
+        let maps = Maps::new(&[0.0; 8]);
         assert_eq!((maps.peak, &maps.pixels[..]), (0.0, &[0; 8][..]));
     }
 
     #[test]
     fn frames_follow_each_other() {
-        let maps = Maps::new(&Tensor::from_slice(&[0.0f32, 0.0, 1.0, 1.0]).view([1, 2, 1, 2])).unwrap();
+        let maps = Maps::new(&[0.0, 0.0, 1.0, 1.0]);
         assert_eq!((maps.frame(0, 2), maps.frame(1, 2)), (&[0, 0][..], &[255, 255][..]));
     }
 }

@@ -16,7 +16,7 @@ fn above(file: &Path) -> Option<PathBuf> {
 }
 
 /// The file that this code was loaded from: the plugin, a program or a test.
-fn own_file() -> Option<PathBuf> {
+pub(crate) fn own_file() -> Option<PathBuf> {
     use std::{ffi::CStr, os::unix::ffi::OsStrExt};
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::uninit();
     // SAFETY: dladdr only reads the address, and fills `info` where it returns other than 0; the name that it points to

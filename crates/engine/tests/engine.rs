@@ -26,7 +26,7 @@ fn elements_that_ask_for_the_same_share_one_engine() {
     assert_eq!(a.header.categories, test_support::CATEGORIES);
     // A model that was trained anew under the same name is another one.
     std::fs::remove_file(&model).unwrap();
-    test_support::tiny_network(2).save(&model, tch::Kind::Float).unwrap();
+    test_support::tiny_network(2).save(&model, desumnet_engine::network::Storage::F32).unwrap();
     std::fs::File::options().append(true).open(&model).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
     assert!(!Arc::ptr_eq(&a, &engine(Precision::F32)));
 }
@@ -180,7 +180,7 @@ fn calibrated(folder: &std::path::Path, fits: f64) -> std::path::PathBuf {
     let mut model = test_support::tiny_network(1);
     model.header.calibration = Some(Calibration { temperature: 1.0, fits });
     let path = folder.join(format!("{fits}.safetensors"));
-    model.save(&path, tch::Kind::Float).unwrap();
+    model.save(&path, desumnet_engine::network::Storage::F32).unwrap();
     path
 }
 

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 /// Frames in a clip of the paper's (k there).
 pub const FRAMES: usize = 16;
 /// Width of an analysis frame, pixels (q in the paper).
@@ -22,7 +24,7 @@ pub const TOP: usize = Geometry::PAPER.top();
 /// Bytes of an analysis frame.
 pub const FRAME_BYTES: usize = Geometry::PAPER.frame_bytes();
 /// What a clip is to a model; sizes in pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Geometry {
     /// Frames in a clip.
     pub frames: usize,

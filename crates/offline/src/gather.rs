@@ -5,7 +5,11 @@ use std::ops::Range;
 use thiserror::Error;
 
 use crate::marks::Mark;
-use desumnet_engine::{network::Network, taught::Example, unusual::motion};
+use desumnet_engine::{
+    network::{ComputeError, Network},
+    taught::Example,
+    unusual::motion,
+};
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
 use desumnet_media::decode::{DecodeError, Segments};
 
@@ -33,8 +37,8 @@ pub enum GatherError {
     NoFeatures,
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("libtorch failed: {0}")]
-    Torch(#[from] tch::TchError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
 /// A moment to look at.

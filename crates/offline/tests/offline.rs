@@ -14,7 +14,7 @@ fn scored(folder: &std::path::Path, fits: Option<f64>, category: &str, form: For
     let mut model = test_support::tiny_network(1);
     model.header.calibration = fits.map(|fits| Calibration { temperature: 1.0, fits });
     let [path, video] = ["a.safetensors", "ball.mp4"].map(|name| folder.join(name));
-    model.save(&path, tch::Kind::Float).unwrap();
+    model.save(&path, desumnet_engine::network::Storage::F32).unwrap();
     if !video.exists() {
         test_support::render(&video, "ball", 60);
     }

@@ -11,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED};
+use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED, Storage};
 use tch::{Device, Kind, Tensor};
 
 /// The tree.
@@ -26,6 +26,7 @@ pub fn init() {
     ONCE.call_once(|| {
         gst::init().unwrap();
         gstdesumnet::plugin_register_static().unwrap();
+        desumnet_torch::link();
     });
 }
 
@@ -49,7 +50,9 @@ pub fn network(widths: [i64; 7], seed: i64) -> Model {
         let shape = if i < CONVS { vec![out, inputs, 3, 3, 3] } else { vec![out, inputs] };
         let fan_in: i64 = shape[1..].iter().product();
         let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        layers.push(Layer { weight: random(&shape) * (2.0 / fan_in as f64).sqrt(), bias: random(&[out]) * 0.1 });
+        let [weight, bias] = [random(&shape) * (2.0 / fan_in as f64).sqrt(), random(&[out]) * 0.1];
+        let array = |tensor: &Tensor| desumnet_torch::array(tensor).unwrap();
+        layers.push(Layer { weight: array(&weight), bias: array(&bias) });
         inputs = out;
     }
     let header = Header {
@@ -59,13 +62,13 @@ pub fn network(widths: [i64; 7], seed: i64) -> Model {
         provenance: serde_json::json!({ "made_by": "tests" }),
         calibration: None,
     };
-    Model { header, layers }
+    Model { header, layers, storage: Storage::F32 }
 }
 
 /// [`tiny_network`] as a float32 file.
 pub fn tiny_model(folder: &Path) -> PathBuf {
     let path = folder.join("tiny.safetensors");
-    tiny_network(1).save(&path, Kind::Float).unwrap();
+    tiny_network(1).save(&path, Storage::F32).unwrap();
     path
 }
 

@@ -16,7 +16,7 @@ const SIDE: i64 = 8192;
 
 /// Nothing where there is no GPU.
 pub fn measure() -> Report {
-    let Ok(device) = Device::Cuda(0).resolve() else { return Report::new() };
+    let Ok(device) = desumnet_torch::resolve(Device::Cuda(0)) else { return Report::new() };
     let clips = clips(BATCHES[2]);
     let engines = BATCHES.map(|batch| stream(Device::Cuda(0), Precision::Bf16, batch));
     let plain = [Kind::Float, Kind::BFloat16].map(|kind| network(device, kind));

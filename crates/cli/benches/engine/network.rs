@@ -9,10 +9,11 @@ use std::{
 use desumnet_engine::{
     Batching, Category, Engine, Request, Stream,
     importance::Form,
-    network::{CLIP_BYTES, Device, Model, Network, POOLED, Precision, WIDTHS, input_gradient, pool_kernel},
+    network::{CLIP_BYTES, Device, Model, POOLED, Precision, WIDTHS, pool_kernel},
 };
 use desumnet_frames::clip::{FRAMES, Geometry};
 use desumnet_media::scaler::Scaler;
+use desumnet_torch::{TorchNetwork, input_gradient};
 use tch::{Kind, Tensor};
 
 use crate::{Report, entry, markdown, number, peak_memory_of};
@@ -45,12 +46,12 @@ pub fn clips(count: usize) -> Vec<Vec<u8>> {
 pub type Way<'a> = (&'static str, Box<dyn FnMut() + 'a>);
 
 /// What libtorch does by itself: its graph, forward and back.
-pub fn autograd(network: &Network, clips: &[Vec<u8>]) {
+pub fn autograd(network: &TorchNetwork, clips: &[Vec<u8>]) {
     let clips: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
     let input = network.input(&clips).expect("clips").set_requires_grad(true);
     let logits = network.logits(&input).expect("memory for a pass");
     let score = logits.softmax(-1, logits.kind()).select(1, 0).sum(logits.kind());
-    let map = input_gradient(&score, &input, false).expect("memory for a pass").abs().amax([1], false);
+    let map = input_gradient(&score, &input).expect("memory for a pass").abs().amax([1], false);
     // A GPU is done when the result is here.
     black_box(f64::try_from(map.sum(Kind::Float)).expect("a number"));
 }
@@ -109,8 +110,9 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/desumnet.safetensors")
 }
 
-pub fn network(device: tch::Device, kind: Kind) -> Network {
-    Network::new(Model::load(&path()).expect("the model of the tree"), device, kind).expect("memory for the model")
+pub fn network(device: tch::Device, kind: Kind) -> TorchNetwork {
+    TorchNetwork::new(&Model::load(&path()).expect("the model of the tree"), device, kind)
+        .expect("memory for the model")
 }
 
 pub fn stream(device: Device, precision: Precision, size: usize) -> Stream {

@@ -6,13 +6,11 @@ use std::{
     time::Instant,
 };
 
-use tch::{TchError, Tensor};
-
 use super::{Category, Job, NoFeatures, Request, Score, ScoreError, Unusual, message_of};
 use crate::{
-    importance::{self, Along, Form, Forward},
+    importance::{Along, Form, Forward},
     maps::Maps,
-    network::Network,
+    network::{ComputeError, Gradients, Network, backend::Prepared},
     unusual::{Departure, Eye, Look, motion},
 };
 use desumnet_frames::clip::Geometry;
@@ -32,20 +30,20 @@ enum Target {
 }
 
 /// An answer for each; what is wrong with one does the others no harm.
-/// `input`: what libtorch begins with, if that is made already. `look_ahead` is called while the device computes.
+/// `prepared`: the clips on the device, if they are there already. `look_ahead` is called while the device computes.
 pub fn score(
     network: &Network,
     eye: Option<&Eye>,
     batch: &[Job],
-    input: Option<Tensor>,
+    prepared: Option<Prepared>,
     look_ahead: &mut dyn FnMut(),
 ) -> Vec<Result<Score, ScoreError>> {
     let mut targets = vec![None; batch.len()];
-    let mut attempt = |jobs: &[Job], input: Option<Tensor>, targets: &mut [Option<Target>]| {
-        catch_unwind(AssertUnwindSafe(|| attempt_all(network, eye, jobs, input, targets, look_ahead)))
+    let mut attempt = |jobs: &[Job], prepared: Option<Prepared>, targets: &mut [Option<Target>]| {
+        catch_unwind(AssertUnwindSafe(|| attempt_all(network, eye, jobs, prepared, targets, look_ahead)))
             .unwrap_or_else(|panic| Err(ScoreError::Failed(format!("the engine panicked: {}", message_of(&panic)))))
     };
-    match attempt(batch, input, &mut targets) {
+    match attempt(batch, prepared, &mut targets) {
         Ok(scores) => scores,
         Err(error) if batch.len() == 1 => vec![Err(error)],
         Err(_) => {
@@ -60,14 +58,13 @@ fn attempt_all(
     network: &Network,
     eye: Option<&Eye>,
     jobs: &[Job],
-    input: Option<Tensor>,
+    prepared: Option<Prepared>,
     targets: &mut [Option<Target>],
     look_ahead: &mut dyn FnMut(),
 ) -> Result<Vec<Result<Score, ScoreError>>, ScoreError> {
     let began = Instant::now();
-    let torch = |error: TchError| ScoreError::Failed(format!("libtorch failed: {error}"));
-    let pass = input.map_or_else(|| network.forward(&clips_of(jobs)), |input| network.forward_input(input));
-    let forward = pass.and_then(|pass| Forward::of(network, pass)).map_err(torch)?;
+    let failed = |error: ComputeError| ScoreError::Failed(error.to_string());
+    let forward = Forward::of(network.forward(&clips_of(jobs), prepared).map_err(failed)?);
     let probabilities = forward.probabilities.clone();
     let form = jobs[0].request.form;
     let of_features = match form {
@@ -76,25 +73,23 @@ fn attempt_all(
         Form::Auto => network.header.calibration.is_some(),
         Form::Weighted | Form::Logit | Form::Probability => false,
     };
-    let features = if of_features { forward.features().map_err(torch)? } else { None };
+    let features = forward.features().filter(|_| of_features);
     for (number, (job, target)) in jobs.iter().zip(&mut *targets).enumerate() {
         if target.is_none() {
-            let features = features.as_ref().map(|rows| &*rows[number]);
+            let features = features.map(|rows| &*rows[number]);
             *target = Some(choose(network, eye, job, features, &probabilities[number])?);
         }
     }
     let targets: Vec<Target> = targets.iter().flatten().cloned().collect();
-    let maps = maps(network, forward, jobs, &targets, eye).map_err(torch)?;
-    look_ahead();
-    let frame_scores = maps.as_ref().map(importance::frame_scores).transpose().map_err(torch)?;
+    let maps = maps(network, forward, jobs, &targets, eye, look_ahead).map_err(failed)?;
+    let frame_scores = maps.as_ref().map(Gradients::frame_scores);
     let inference = began.elapsed();
     let answers = targets.into_iter().enumerate().map(|(number, target)| {
         let Request { aggregation, maps: wanted, .. } = jobs[number].request;
         // Of what has no category, only whoever wants the map gets frames by it, whatever others in the batch want.
         let by_map = wanted || matches!(target, Target::Category(_));
         let frame_scores = frame_scores.as_ref().filter(|_| by_map).map(|all| all[number].clone()).unwrap_or_default();
-        let own = |maps: &Tensor| maps.f_narrow(0, number as i64, 1).and_then(|own| Maps::new(&own)).map_err(torch);
-        let maps = maps.as_ref().filter(|_| wanted).map(own).transpose()?;
+        let maps = maps.as_ref().filter(|_| wanted).map(|maps| Maps::new(maps.of(number)));
         let score = match target {
             Target::Category(category) => Score {
                 category: Some(category),
@@ -174,10 +169,11 @@ fn maps(
     jobs: &[Job],
     targets: &[Target],
     eye: Option<&Eye>,
-) -> Result<Option<Tensor>, TchError> {
+    meanwhile: &mut dyn FnMut(),
+) -> Result<Option<Gradients>, ComputeError> {
     let category = |target: &Target| if let Target::Category(category) = target { Some(*category) } else { None };
     if let Some(categories) = targets.iter().map(category).collect::<Option<Vec<usize>>>() {
-        return forward.maps(&categories, jobs[0].request.form).map(Some);
+        return forward.maps(&categories, jobs[0].request.form, meanwhile).map(Some);
     }
     let asks = |(job, target): (&Job, &Target)| job.request.maps || category(target).is_some();
     if !jobs.iter().zip(targets).any(asks) {
@@ -191,7 +187,7 @@ fn maps(
             Some(Along::Features(network.head.as_ref()?.features.iter().map(|by| by * probability).collect()))
         }
     });
-    forward.maps_of(&along.collect::<Vec<_>>()).map(Some)
+    forward.maps_of(&along.collect::<Vec<_>>(), meanwhile).map(Some)
 }
 
 /// A segment's score on its frames, whose mean it is: in proportion to what their maps tell, or alike where there are none.

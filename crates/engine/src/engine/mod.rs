@@ -20,13 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tch::Tensor;
 use thiserror::Error;
 
 use crate::{
     importance::{Aggregation, Form},
     maps::Maps,
-    network::{self, Device, Header, Network, NetworkError, Precision},
+    network::{self, Device, Header, Network, NetworkError, Precision, backend::Prepared},
     unusual::{Eye, Look, Usual},
 };
 use desumnet_frames::clip::Geometry;
@@ -304,10 +303,10 @@ impl Work {
     }
 }
 
-/// A batch, and what libtorch begins with if that is made already.
+/// A batch, and what the device begins with if that is there already.
 struct Ahead {
     batch: Vec<Job>,
-    input: Option<Tensor>,
+    prepared: Option<Prepared>,
 }
 
 /// The model's path, and when it and the description beside it were written.
@@ -336,7 +335,7 @@ impl Engine {
     }
 
     fn start(network: Network) -> Self {
-        let (header, clip, gpu) = (network.header.clone(), network.clip, network.device.is_cuda());
+        let (header, clip, gpu) = (network.header.clone(), network.clip, network.is_gpu);
         let (features, is_taught) = (network.features, network.head.is_some());
         let work = Arc::new(Work::default());
         let queue = work.clone();
@@ -344,21 +343,20 @@ impl Engine {
             let eye = features.map(Eye::new);
             let mut expected = Duration::ZERO;
             let mut ahead: Option<Ahead> = None;
-            while let Some(Ahead { batch, input }) =
-                ahead.take().or_else(|| queue.next(expected).map(|batch| Ahead { batch, input: None }))
+            while let Some(Ahead { batch, prepared }) =
+                ahead.take().or_else(|| queue.next(expected).map(|batch| Ahead { batch, prepared: None }))
             {
                 let began = Instant::now();
-                // What libtorch computes with is brought to the device while that is still at the batch before.
+                // Clips are brought to the device while that is still at the batch before.
                 let mut look_ahead = || {
-                    if !network.has_kernels() && ahead.is_none() {
+                    if network.prepares() && ahead.is_none() {
                         ahead = queue.at_hand(expected).map(|batch| {
-                            // What fails here fails again in its turn, and is told then.
-                            let input = network.input(&batch::clips_of(&batch)).ok();
-                            Ahead { batch, input }
+                            let prepared = network.prepare(&batch::clips_of(&batch));
+                            Ahead { batch, prepared }
                         });
                     }
                 };
-                let answers = batch::score(&network, eye.as_ref(), &batch, input, &mut look_ahead);
+                let answers = batch::score(&network, eye.as_ref(), &batch, prepared, &mut look_ahead);
                 expected = began.elapsed();
                 let live = batch.iter().filter(|job| job.live).count();
                 queue.lock().load.worked(expected.mul_f64(live as f64 / batch.len() as f64));

@@ -1,12 +1,7 @@
-//! Where and how precisely the network runs, and the loading of CUDA on demand.
-//!
-//! The plugin links only libtorch's CPU half. CUDA's half is opened when a device asks for it, before the first CUDA
-//! query of the process, because libtorch looks for its CUDA hooks once and remembers what it found.
+//! Where and how precisely the network runs.
 
 use std::{fmt, str::FromStr};
 
-use once_cell::sync::OnceCell;
-use tch::Kind;
 use thiserror::Error;
 
 use crate::named::Named;
@@ -49,7 +44,7 @@ pub enum DeviceError {
     )]
     NoCuda(String),
     #[error("GPU {asked} asked for, {found} found: use a number below {found}, or device=auto")]
-    NoSuchGpu { asked: usize, found: i64 },
+    NoSuchGpu { asked: usize, found: usize },
     #[error("precision f16 needs a CUDA device: use precision=f32 or bf16 on a CPU")]
     F16OnCpu,
 }
@@ -81,67 +76,6 @@ impl fmt::Display for Device {
     }
 }
 
-impl Device {
-    /// The device itself, its libraries loaded.
-    ///
-    /// # Errors
-    /// [`DeviceError::NoCuda`] or [`DeviceError::NoSuchGpu`]; never for `Auto` and `Cpu`.
-    pub fn resolve(self) -> Result<tch::Device, DeviceError> {
-        match self {
-            Self::Cpu => Ok(tch::Device::Cpu),
-            Self::Auto => Ok(load_cuda().map_or(tch::Device::Cpu, |_| tch::Device::Cuda(0))),
-            Self::Cuda(asked) => {
-                let found = load_cuda()?;
-                let exists = i64::try_from(asked).is_ok_and(|n| n < found);
-                if exists { Ok(tch::Device::Cuda(asked)) } else { Err(DeviceError::NoSuchGpu { asked, found }) }
-            }
-        }
-    }
-}
-
-impl Precision {
-    /// The element type for a device.
-    ///
-    /// # Errors
-    /// [`DeviceError::F16OnCpu`]
-    pub fn resolve(self, device: tch::Device) -> Result<Kind, DeviceError> {
-        let cuda = device.is_cuda();
-        match self {
-            Self::F32 => Ok(Kind::Float),
-            Self::Bf16 => Ok(Kind::BFloat16),
-            Self::F16 if cuda => Ok(Kind::Half),
-            Self::F16 => Err(DeviceError::F16OnCpu),
-            Self::Auto if cuda => Ok(Kind::BFloat16),
-            Self::Auto => Ok(Kind::Float),
-        }
-    }
-}
-
-/// The libraries, once opened, stay open to the end of the process.
-static CUDA: OnceCell<(Vec<libloading::os::unix::Library>, i64)> = OnceCell::new();
-
-/// Opens CUDA's half of libtorch; the number of GPUs, at least one. Tried anew at each call until it succeeds.
-fn load_cuda() -> Result<i64, DeviceError> {
-    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
-    let open = |name: &str| {
-        // SAFETY: these are the libraries that libtorch itself opens; their initialisers have no further conditions.
-        unsafe { Library::open(Some(name), RTLD_NOW | RTLD_GLOBAL) }.map_err(|e| DeviceError::NoCuda(e.to_string()))
-    };
-    CUDA.get_or_try_init(|| {
-        // The driver first: without it, the 500 MB of the other need not be read.
-        let libraries = vec![open("libcuda.so.1")?, open("libtorch_cuda.so")?];
-        match tch::Cuda::device_count() {
-            n if n > 0 => {
-                // Clips have one size: the fastest algorithm for it is looked for once.
-                tch::Cuda::cudnn_set_benchmark(true);
-                Ok((libraries, n))
-            }
-            _ => Err(DeviceError::NoCuda("the driver finds no GPU".into())),
-        }
-    })
-    .map(|(_, gpus)| *gpus)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,26 +92,6 @@ mod tests {
         for wrong in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
             let error = wrong.parse::<Device>().unwrap_err().to_string();
             assert!(error.contains("use auto, cpu, cuda or cuda:N"), "{error}");
-        }
-    }
-
-    #[test]
-    fn f16_is_for_cuda() {
-        assert_eq!(Precision::F16.resolve(tch::Device::Cuda(0)).unwrap(), Kind::Half);
-        assert!(matches!(Precision::F16.resolve(tch::Device::Cpu), Err(DeviceError::F16OnCpu)));
-        for precision in [Precision::F32, Precision::Auto] {
-            assert_eq!(precision.resolve(tch::Device::Cpu).unwrap(), Kind::Float);
-        }
-    }
-
-    #[test]
-    fn cuda_without_a_driver_is_an_error_with_a_remedy() {
-        if load_cuda().is_ok() {
-            assert!(matches!(Device::Cuda(999).resolve(), Err(DeviceError::NoSuchGpu { asked: 999, .. })));
-        } else {
-            let error = Device::Cuda(0).resolve().unwrap_err().to_string();
-            assert!(error.contains("device=cpu") && error.contains("make setup CUDA=1"), "{error}");
-            assert_eq!(Device::Auto.resolve().unwrap(), tch::Device::Cpu);
         }
     }
 }

@@ -14,10 +14,12 @@ use std::{
 
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
 use thiserror::Error;
 
-use super::tensors::{Stored, write};
+use super::{
+    model::Array,
+    tensors::{Storage, Stored, write},
+};
 use crate::{models::default_model, unusual::motion::CELLS};
 
 /// Name of the format in the header.
@@ -160,13 +162,11 @@ impl HeadFile {
     pub fn save(&self, path: &Path) -> Result<(), HeadError> {
         let unwritable = |reason: String| HeadError::Unwritable { path: path.into(), reason };
         let row = |numbers: &[f32]| {
-            let tensor = Tensor::f_from_slice(numbers).and_then(|tensor| Stored::new(&tensor, Kind::Float));
-            tensor.map_err(|e| unwritable(e.to_string()))
+            Stored::new(&Array { shape: vec![numbers.len()], values: numbers.to_vec() }, Storage::F32)
         };
         let Head { features, motion, bias } = &self.head;
         let tensors = [("features", &features[..]), ("motion", motion), ("bias", &[*bias])];
-        let tensors = tensors.map(|(name, numbers)| Ok((name.to_owned(), row(numbers)?)));
-        let tensors = tensors.into_iter().collect::<Result<BTreeMap<_, _>, _>>()?;
+        let tensors = BTreeMap::from(tensors.map(|(name, numbers)| (name.to_owned(), row(numbers))));
         let fields = serde_json::json!({
             "format": FORMAT,
             "version": VERSION,

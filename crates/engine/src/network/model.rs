@@ -13,10 +13,9 @@ use std::{
 
 use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tch::{Kind, Tensor};
 use thiserror::Error;
 
-use super::tensors::{Stored, write};
+use super::tensors::{Storage, Stored, numbers, write};
 use desumnet_frames::clip;
 
 /// Name of the format in the header.
@@ -59,8 +58,6 @@ pub enum ModelError {
     NotFinite { path: PathBuf, tensor: String },
     #[error("model {path} can't be written: {reason}; check the folder and the free disk space")]
     Unwritable { path: PathBuf, reason: String },
-    #[error("model {path}: {source}")]
-    Torch { path: PathBuf, source: tch::TchError },
 }
 
 /// What a clip is to the model: the header's `clip`.
@@ -78,7 +75,7 @@ impl ClipSize {
 }
 
 /// The header: everything about a model but its weights.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Header {
     /// Names of the categories, in the order of fc8's outputs.
     pub categories: Vec<String>,
@@ -109,19 +106,29 @@ impl Calibration {
     }
 }
 
-/// A weight as the file has it: float32 or a 16-bit float, on the CPU.
+/// Numbers, the last dimension's next to each other, and their shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
 pub struct Layer {
     /// Convolutions `[out, in, 3, 3, 3]`, fully connected layers `[out, in]`.
-    pub weight: Tensor,
+    pub weight: Array,
     /// `[out]`
-    pub bias: Tensor,
+    pub bias: Array,
 }
 
 /// A model file in memory.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     pub header: Header,
     /// As in [`LAYERS`].
     pub layers: Vec<Layer>,
+    /// What its file's numbers are.
+    pub storage: Storage,
 }
 
 impl Model {
@@ -141,76 +148,57 @@ impl Model {
             })
             .collect::<Result<Vec<_>, ModelError>>()?;
         check_shapes(path, &layers, header.categories.len())?;
-        Ok(Self { header, layers })
+        let storage = match file.tensor("conv1.weight").map(|view| view.dtype()) {
+            Ok(Dtype::BF16) => Storage::Bf16,
+            Ok(Dtype::F16) => Storage::F16,
+            _ => Storage::F32,
+        };
+        Ok(Self { header, layers, storage })
     }
 
     /// Tells two models apart: by weights, categories and normalisation.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn fingerprint(&self) -> Result<u64, tch::TchError> {
+    pub fn fingerprint(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
         let mut hasher = DefaultHasher::new();
         self.header.categories.hash(&mut hasher);
         for value in self.header.mean.iter().chain(&self.header.std) {
             value.to_bits().hash(&mut hasher);
         }
-        for tensor in self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
-            safetensors::View::data(&Stored::new(tensor, Kind::Float)?).hash(&mut hasher);
+        for array in self.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
+            safetensors::View::data(&Stored::new(array, Storage::F32)).hash(&mut hasher);
         }
-        Ok(hasher.finish())
+        hasher.finish()
     }
 
-    /// The model with its weights rounded to `kind` (f32, bf16 or f16), as [`Self::save`] writes it.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn rounded(mut self, kind: Kind) -> Result<Self, tch::TchError> {
-        for layer in &mut self.layers {
-            layer.weight = layer.weight.f_to_kind(kind)?;
-            layer.bias = layer.bias.f_to_kind(kind)?;
-        }
-        Ok(self)
+    /// The model with its weights rounded, as [`Self::save`] writes it.
+    #[must_use]
+    pub fn rounded(mut self, storage: Storage) -> Self {
+        let arrays = self.layers.iter_mut().flat_map(|layer| [&mut layer.weight, &mut layer.bias]);
+        arrays.flat_map(|array| &mut array.values).for_each(|value| *value = storage.rounded(*value));
+        self
     }
 
     /// Divides fc8 by the temperature, and notes what was found.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn calibrate(&mut self, found: Calibration) -> Result<(), tch::TchError> {
-        for tensor in self.layers.last_mut().into_iter().flat_map(|fc8| [&mut fc8.weight, &mut fc8.bias]) {
-            // Rounded once.
-            let kind = tensor.kind();
-            *tensor = tensor.f_to_kind(Kind::Double)?.f_div_scalar(found.temperature)?.f_to_kind(kind)?;
+    pub fn calibrate(&mut self, found: Calibration) {
+        for array in self.layers.last_mut().into_iter().flat_map(|fc8| [&mut fc8.weight, &mut fc8.bias]) {
+            array.values.iter_mut().for_each(|value| *value = (f64::from(*value) / found.temperature) as f32);
         }
         let before = self.header.calibration.map_or(1.0, |calibration| calibration.temperature);
         self.header.calibration = Some(Calibration { temperature: before * found.temperature, ..found });
-        Ok(())
     }
 
-    /// A second model of the same weights, in the same memory.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        let layers = self
-            .layers
-            .iter()
-            .map(|layer| Layer { weight: layer.weight.shallow_clone(), bias: layer.bias.shallow_clone() });
-        Self { header: self.header.clone(), layers: layers.collect() }
-    }
-
-    /// Writes the model as `kind` (f32, bf16 or f16), whole or not at all.
+    /// Writes the model, its weights as asked, whole or not at all.
     ///
     /// # Errors
-    /// [`ModelError::Unwritable`] where the file can't be made, [`ModelError::Torch`] if a weight can't be converted.
-    pub fn save(&self, path: &Path, kind: Kind) -> Result<(), ModelError> {
-        let unwritable = |reason: String| ModelError::Unwritable { path: path.into(), reason };
-        let torch = |source| ModelError::Torch { path: path.into(), source };
+    /// [`ModelError::Unwritable`]
+    pub fn save(&self, path: &Path, storage: Storage) -> Result<(), ModelError> {
         let mut tensors = BTreeMap::new();
         for (name, layer) in LAYERS.iter().zip(&self.layers) {
-            tensors.insert(format!("{name}.weight"), Stored::new(&layer.weight, kind).map_err(torch)?);
-            tensors.insert(format!("{name}.bias"), Stored::new(&layer.bias, kind).map_err(torch)?);
+            tensors.insert(format!("{name}.weight"), Stored::new(&layer.weight, storage));
+            tensors.insert(format!("{name}.bias"), Stored::new(&layer.bias, storage));
         }
-        write(path, tensors, self.header.to_metadata()).map_err(unwritable)
+        write(path, tensors, self.header.to_metadata())
+            .map_err(|reason| ModelError::Unwritable { path: path.into(), reason })
     }
 }
 
@@ -309,36 +297,25 @@ fn safetensors_error(path: &Path, size: usize, error: SafeTensorError) -> ModelE
     }
 }
 
-fn read_tensor(path: &Path, file: &SafeTensors, name: String) -> Result<Tensor, ModelError> {
+fn read_tensor(path: &Path, file: &SafeTensors, name: String) -> Result<Array, ModelError> {
     let Ok(view) = file.tensor(&name) else {
         return Err(ModelError::Missing { path: path.into(), tensor: name });
     };
-    let kind = match view.dtype() {
-        Dtype::F32 => Kind::Float,
-        Dtype::F16 => Kind::Half,
-        Dtype::BF16 => Kind::BFloat16,
-        Dtype::F64 => Kind::Double,
-        other => {
-            let reason = format!("tensor {name} holds {other:?}, not floating-point numbers");
-            return Err(ModelError::Header { path: path.into(), reason });
-        }
+    let Some(values) = numbers(view.dtype(), view.data()) else {
+        let reason = format!("tensor {name} holds {:?}, not floating-point numbers", view.dtype());
+        return Err(ModelError::Header { path: path.into(), reason });
     };
-    let torch = |source| ModelError::Torch { path: path.into(), source };
-    let shape: Vec<i64> = view.shape().iter().map(|&n| n as i64).collect();
-    let tensor = Tensor::f_from_data_size(view.data(), &shape, kind).map_err(torch)?;
-    let finite = tensor.f_isfinite().and_then(|t| t.f_all()).and_then(|t| t.f_int64_value(&[])).map_err(torch)?;
-    if finite == 0 {
+    if values.iter().any(|value| !value.is_finite()) {
         return Err(ModelError::NotFinite { path: path.into(), tensor: name });
     }
-    Ok(tensor)
+    Ok(Array { shape: view.shape().to_vec(), values })
 }
 
 /// Layer by layer: each takes what the one before gives, and fc8 has an output a category. Widths are the file's own.
 fn check_shapes(path: &Path, layers: &[Layer], categories: usize) -> Result<(), ModelError> {
     let mut inputs = 3;
     for (i, (name, layer)) in LAYERS.iter().zip(layers).enumerate() {
-        let weight: Vec<usize> = layer.weight.size().iter().map(|&n| n as usize).collect();
-        let bias: Vec<usize> = layer.bias.size().iter().map(|&n| n as usize).collect();
+        let (weight, bias) = (layer.weight.shape.clone(), layer.bias.shape.clone());
         if i == CONVS {
             inputs *= POOLED;
         }

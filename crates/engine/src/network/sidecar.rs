@@ -8,7 +8,6 @@ use std::{
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
-use tch::{TchError, Tensor};
 use thiserror::Error;
 
 use super::{Calibration, Header, model::DEVIATIONS};
@@ -53,19 +52,6 @@ pub enum Layout {
     Ncthw,
     /// `[N, T, 3, H, W]`
     Ntchw,
-}
-
-impl Layout {
-    /// A clip `[N, 3, T, H, W]` in this order.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn order(self, clip: &Tensor) -> Result<Tensor, TchError> {
-        match self {
-            Self::Ncthw => Ok(clip.shallow_clone()),
-            Self::Ntchw => clip.f_transpose(1, 2),
-        }
-    }
 }
 
 /// The file's contents.

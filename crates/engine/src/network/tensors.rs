@@ -1,4 +1,4 @@
-//! Tensors on their way into a safetensors file: for models and checkpoints.
+//! Numbers in safetensors files: of models, heads and checkpoints.
 
 use std::{
     borrow::Cow,
@@ -7,16 +7,60 @@ use std::{
 };
 
 use desumnet_files::whole_file;
-use safetensors::Dtype;
-use tch::{Kind, Tensor};
+use half::{bf16, f16};
+use safetensors::{Dtype, View};
+
+use super::model::Array;
+use crate::named::Named;
+
+/// What a file's numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Storage {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Named for Storage {
+    const NAMES: &'static [(&'static str, Self)] = &[("f32", Self::F32), ("bf16", Self::Bf16), ("f16", Self::F16)];
+}
+
+impl Storage {
+    /// The number as it is read back.
+    pub fn rounded(self, value: f32) -> f32 {
+        match self {
+            Self::F32 => value,
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+            Self::F16 => f16::from_f32(value).to_f32(),
+        }
+    }
+}
 
 /// Writes a file, whole or not at all: what was there before stays if it fails. The reason if it does.
-pub fn write(path: &Path, tensors: BTreeMap<String, Stored>, metadata: HashMap<String, String>) -> Result<(), String> {
+///
+/// # Errors
+/// Why it can't be written.
+pub fn write<V: View>(
+    path: &Path,
+    tensors: BTreeMap<String, V>,
+    metadata: HashMap<String, String>,
+) -> Result<(), String> {
     let bytes = safetensors::serialize(tensors, Some(metadata)).map_err(|e| e.to_string())?;
     whole_file::write(path, &bytes).map_err(|e| e.to_string())
 }
 
-/// A tensor on its way into the file.
+/// A file's numbers; `None` if they are no floats.
+pub fn numbers(dtype: Dtype, data: &[u8]) -> Option<Vec<f32>> {
+    Some(match dtype {
+        Dtype::F32 => data.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect(),
+        Dtype::BF16 => data.as_chunks().0.iter().map(|&bytes| bf16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::F16 => data.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32()).collect(),
+        Dtype::F64 => data.as_chunks().0.iter().map(|&bytes| f64::from_le_bytes(bytes) as f32).collect(),
+        _ => return None,
+    })
+}
+
+/// Numbers on their way into the file.
 pub struct Stored {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -24,26 +68,18 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Stored as float32, float16 or bfloat16.
-    ///
-    /// # Errors
-    /// From libtorch.
-    pub fn new(tensor: &Tensor, kind: Kind) -> Result<Self, tch::TchError> {
-        let dtype = match kind {
-            Kind::Half => Dtype::F16,
-            Kind::BFloat16 => Dtype::BF16,
-            _ => Dtype::F32,
+    pub fn new(array: &Array, storage: Storage) -> Self {
+        let values = array.values.iter();
+        let (dtype, bytes) = match storage {
+            Storage::F32 => (Dtype::F32, values.flat_map(|value| value.to_le_bytes()).collect()),
+            Storage::Bf16 => (Dtype::BF16, values.flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect()),
+            Storage::F16 => (Dtype::F16, values.flat_map(|&value| f16::from_f32(value).to_le_bytes()).collect()),
         };
-        let kind = if dtype == Dtype::F32 { Kind::Float } else { kind };
-        let tensor = tensor.f_detach()?.f_to_device(tch::Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
-        let shape = tensor.size().iter().map(|&n| n as usize).collect();
-        let mut bytes = vec![0; tensor.numel() * kind.elt_size_in_bytes()];
-        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-        Ok(Self { dtype, shape, bytes })
+        Self { dtype, shape: array.shape.clone(), bytes }
     }
 }
 
-impl safetensors::View for Stored {
+impl View for Stored {
     fn dtype(&self) -> Dtype {
         self.dtype
     }

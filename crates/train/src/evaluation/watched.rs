@@ -8,14 +8,13 @@ use std::{
 
 use nalgebra::DMatrix;
 use rand::{SeedableRng, rngs::StdRng, seq::index::sample};
-use tch::TchError;
 use thiserror::Error;
 
 use super::{annotations::Video, methods::LARGEST};
 use desumnet_engine::{
     argmax,
     importance::{Aggregation, Form, Forward},
-    network::{Network, telling_line},
+    network::{ComputeError, Network},
     unusual::{Eye, hindsight},
 };
 use desumnet_frames::segmenter::Stride;
@@ -56,8 +55,8 @@ pub enum WatchError {
     NoFeatures,
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("libtorch failed: {}", telling_line(.0))]
-    Torch(#[from] TchError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
 /// The file in `folder` that is called as the video, with any extension but that of a document.
@@ -117,10 +116,10 @@ impl Watched {
             }
             let batch: Vec<&[u8]> = clips.iter().map(Vec::as_slice).collect();
             let forward = Forward::new(network, &batch)?;
-            for (row, clip) in forward.features()?.ok_or(WatchError::NoFeatures)?.into_iter().zip(&batch) {
-                looks.extend(wanted.then(|| eye.look(&row, clip, network.clip.frames, network.clip.crop_width)));
+            for (row, clip) in forward.features().ok_or(WatchError::NoFeatures)?.iter().zip(&batch) {
+                looks.extend(wanted.then(|| eye.look(row, clip, network.clip.frames, network.clip.crop_width)));
                 width = row.len();
-                features.extend(row.into_iter().map(f64::from));
+                features.extend(row.iter().copied().map(f64::from));
             }
             probabilities.extend(forward.probabilities);
             progress(probabilities.len() as u64);

@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 
 use rand::{SeedableRng, rngs::StdRng, seq::index};
 use serde::Serialize;
-use tch::TchError;
 
 use super::data::{CacheError, Dataset, Video};
 use crate::evaluation::Spread;
 use desumnet_engine::{
     argmax,
     importance::Forward,
-    network::{Network, telling_line},
+    network::{ComputeError, Network},
 };
 use desumnet_frames::clip::Geometry;
 use desumnet_offline::SEGMENTS;
@@ -32,8 +31,8 @@ pub enum AccuracyError {
     Geometry,
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("libtorch failed: {}", telling_line(.0))]
-    Torch(#[from] TchError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
 /// A category's share.

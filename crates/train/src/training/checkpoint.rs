@@ -15,9 +15,10 @@ use thiserror::Error;
 
 use super::optimizer::Optimizer;
 use desumnet_engine::network::{
-    telling_line,
+    Storage,
     tensors::{Stored, write},
 };
+use desumnet_torch::{array, telling_line};
 
 /// Name of the header metadata.
 const HEADER: &str = "checkpoint";
@@ -73,7 +74,7 @@ pub fn save(
     let unwritable = |reason: String| CheckpointError::Unwritable { path: path.into(), reason };
     let mut tensors = BTreeMap::new();
     for (name, tensor) in named(variables, optimizer) {
-        tensors.insert(name, Stored::new(tensor, Kind::Float)?);
+        tensors.insert(name, Stored::new(&array(tensor)?, Storage::F32));
     }
     let json = serde_json::to_string(progress).map_err(|e| unwritable(e.to_string()))?;
     write(path, tensors, HashMap::from([(HEADER.into(), json)])).map_err(unwritable)

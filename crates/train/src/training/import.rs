@@ -15,7 +15,8 @@ use thiserror::Error;
 
 use super::network::{Fc6, TrainingNetwork};
 use crate::foreign;
-use desumnet_engine::network::{Header, LAYERS, Model, telling_line};
+use desumnet_engine::network::{Array, Header, LAYERS, Model};
+use desumnet_torch::{array, telling_line};
 
 /// Why nothing can be imported.
 #[derive(Debug, Error)]
@@ -100,18 +101,18 @@ pub fn import(path: &Path, widths: &[i64; 7], input: Input) -> Result<Import, Im
     let (mut taken, mut random) = (Vec::new(), Vec::new());
     for (layer, place) in LAYERS.iter().zip(&mut model.layers) {
         let mut weight_taken = false;
-        for (part, tensor) in [("weight", &mut place.weight), ("bias", &mut place.bias)] {
+        for (part, own) in [("weight", &mut place.weight), ("bias", &mut place.bias)] {
             let ours = format!("{layer}.{part}");
             let Some((name, theirs)) = found.remove(&ours) else { continue };
             let fits = if part == "bias" && !weight_taken {
                 Err(format!("{layer}.weight was not taken"))
             } else {
-                fits(&theirs, tensor)?
+                fits(&theirs, own)?
             };
             match fits {
                 Ok(()) => {
                     let theirs = theirs.f_to_kind(Kind::Float)?;
-                    *tensor = if input.bgr && ours == "conv1.weight" { theirs.f_flip([1])? } else { theirs };
+                    *own = array(&if input.bgr && ours == "conv1.weight" { theirs.f_flip([1])? } else { theirs })?;
                     weight_taken = true;
                     taken.push((name, ours));
                 }
@@ -210,9 +211,10 @@ fn untrained(widths: &[i64; 7], header: Header) -> Result<Model, TchError> {
 }
 
 /// Whether a tensor can take another's place, or why not.
-fn fits(theirs: &Tensor, ours: &Tensor) -> Result<Result<(), String>, TchError> {
-    if theirs.size() != ours.size() {
-        return Ok(Err(format!("its shape is {:?} where {:?} is needed", theirs.size(), ours.size())));
+fn fits(theirs: &Tensor, ours: &Array) -> Result<Result<(), String>, TchError> {
+    let shape: Vec<usize> = theirs.size().iter().map(|&size| size as usize).collect();
+    if shape != ours.shape {
+        return Ok(Err(format!("its shape is {shape:?} where {:?} is needed", ours.shape)));
     }
     let finite = theirs.f_isfinite()?.f_all()?.f_int64_value(&[])? != 0;
     Ok(if finite { Ok(()) } else { Err("it holds values that are not finite numbers".into()) })

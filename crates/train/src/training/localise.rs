@@ -7,7 +7,6 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tch::TchError;
 use thiserror::Error;
 
 use super::compose::{self, Composite, ReadError, Span};
@@ -16,7 +15,7 @@ use desumnet_engine::average_precision;
 use desumnet_engine::{
     NoFeatures, RunningMean,
     importance::{Aggregation, Forward},
-    network::{Device, Network, NetworkError, Precision, telling_line},
+    network::{ComputeError, Device, Network, NetworkError, Precision},
     unusual::{Eye, Usual, hindsight},
 };
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
@@ -87,8 +86,8 @@ pub enum LocaliseError {
     Network(#[from] NetworkError),
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    #[error("libtorch failed: {}", telling_line(.0))]
-    Torch(#[from] TchError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
     #[error("a score of {0} is not a finite number; use --precision f32 or another model")]
     NotFinite(PathBuf),
     #[error(
@@ -249,7 +248,7 @@ fn score(
         }
         let clip = segment.clip.centre_crop();
         let forward = Forward::new(network, &[&clip])?;
-        let features = forward.features()?.ok_or(NoFeatures)?;
+        let features = forward.features().ok_or(NoFeatures)?;
         let look = eye.look(&features[0], &clip, frames, crop_width);
         let seconds = segment.duration as f64 * options.interval as f64 / 1e9;
         let unusual = usual.judge(&look, seconds).score;

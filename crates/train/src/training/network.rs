@@ -14,7 +14,8 @@ use tch::{
     nn::{self, Init},
 };
 
-use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED, pool_kernel};
+use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED, Storage, pool_kernel};
+use desumnet_torch::{array, tensor};
 
 /// Probability that dropout sets an output of fc6 or fc7 to zero (paper, section 4).
 pub const DROPOUT: f64 = 0.5;
@@ -40,7 +41,7 @@ impl Fc6 {
     /// # Errors
     /// From libtorch.
     pub fn of_model(model: &Model) -> Result<(Self, Tensor), TchError> {
-        let weight = model.layers[CONVS].weight.f_to_kind(Kind::Float)?;
+        let weight = tensor(&model.layers[CONVS].weight)?;
         let places = weight.f_view([weight.size()[0], -1, POOLED as i64])?;
         let one = places.f_slice(2, 0, 1, 1)?;
         Ok((if one.f_expand_as(&places)?.f_equal(&places)? { Self::Shared } else { Self::Full }, one))
@@ -109,15 +110,15 @@ impl TrainingNetwork {
     /// From libtorch.
     pub fn of_model(vars: &nn::Path, model: &Model, new_fc8: Option<usize>, kind: Kind) -> Result<Self, TchError> {
         let _guard = tch::no_grad_guard();
-        let out = |layer: &Layer| layer.weight.size()[0];
+        let out = |layer: &Layer| layer.weight.shape[0] as i64;
         let widths: [i64; 7] = std::array::from_fn(|i| out(&model.layers[i]));
         let (fc6, one_place) = Fc6::of_model(model)?;
         let categories = new_fc8.unwrap_or(model.header.categories.len());
         let network = Self::new(vars, &widths, categories, fc6, kind)?;
         let copy = |to: &Tensor, from: &Tensor| to.shallow_clone().f_copy_(from);
         for (conv, layer) in network.convolutions.iter().zip(&model.layers) {
-            copy(&conv.weight, &layer.weight)?;
-            copy(&conv.beta, &layer.bias)?;
+            copy(&conv.weight, &tensor(&layer.weight)?)?;
+            copy(&conv.beta, &tensor(&layer.bias)?)?;
             // Normalises by nothing until that is measured.
             let _ = conv.variance.shallow_clone().f_fill_(1.0 - EPSILON)?;
         }
@@ -126,13 +127,10 @@ impl TrainingNetwork {
                 continue;
             }
             let shared = i == 0 && fc6 == Fc6::Shared;
-            let from = if shared {
-                one_place.f_squeeze_dim(2)?.f_mul_scalar(POOLED as f64)?
-            } else {
-                layer.weight.shallow_clone()
-            };
+            let from =
+                if shared { one_place.f_squeeze_dim(2)?.f_mul_scalar(POOLED as f64)? } else { tensor(&layer.weight)? };
             copy(weight, &from)?;
-            copy(bias, &layer.bias)?;
+            copy(bias, &tensor(&layer.bias)?)?;
         }
         Ok(network)
     }
@@ -258,8 +256,8 @@ impl TrainingNetwork {
         for conv in &self.convolutions {
             let scale = plain(&conv.gamma)?.f_div(&plain(&conv.variance)?.f_add_scalar(EPSILON)?.f_sqrt()?)?;
             layers.push(Layer {
-                weight: plain(&conv.weight)?.f_mul(&scale.f_view([-1, 1, 1, 1, 1])?)?,
-                bias: plain(&conv.beta)?.f_sub(&plain(&conv.mean)?.f_mul(&scale)?)?,
+                weight: array(&plain(&conv.weight)?.f_mul(&scale.f_view([-1, 1, 1, 1, 1])?)?)?,
+                bias: array(&plain(&conv.beta)?.f_sub(&plain(&conv.mean)?.f_mul(&scale)?)?)?,
             });
         }
         for (i, (weight, bias)) in self.connected.iter().enumerate() {
@@ -267,13 +265,9 @@ impl TrainingNetwork {
             if i == 0 && self.fc6 == Fc6::Shared {
                 weight = weight.f_div_scalar(POOLED as f64)?.f_repeat_interleave_self_int(POOLED as i64, 1, None)?;
             }
-            layers.push(Layer { weight, bias: plain(bias)? });
+            layers.push(Layer { weight: array(&weight)?, bias: array(&plain(bias)?)? });
         }
-        for layer in &mut layers {
-            layer.weight = layer.weight.f_to_kind(Kind::Float)?;
-            layer.bias = layer.bias.f_to_kind(Kind::Float)?;
-        }
-        Ok(Model { header, layers })
+        Ok(Model { header, layers, storage: Storage::F32 })
     }
 }
 
@@ -281,8 +275,9 @@ impl TrainingNetwork {
 mod tests {
     use super::*;
     use crate::training::seeded;
-    use desumnet_engine::network::{CLIP_BYTES, Network, channels_last};
+    use desumnet_engine::network::CLIP_BYTES;
     use desumnet_frames::clip::FRAMES;
+    use desumnet_torch::{TorchNetwork, channels_last};
 
     const FEW: [i64; 7] = [4, 5, 6, 7, 8, 9, 10];
 
@@ -322,7 +317,7 @@ mod tests {
         for fc6 in [Fc6::Shared, Fc6::Full] {
             let store = nn::VarStore::new(Device::Cpu);
             let trained = trained(&store, fc6);
-            let network = Network::new(trained.to_model(header()).unwrap(), Device::Cpu, Kind::Double).unwrap();
+            let network = TorchNetwork::new(&trained.to_model(header()).unwrap(), Device::Cpu, Kind::Double).unwrap();
             let clip: Vec<u8> = (0..CLIP_BYTES).map(|i| (i * 31 % 251) as u8).collect();
             let input = network.input(&[&clip]).unwrap();
             let expected = trained.logits(&input.to_kind(Kind::Float), false).unwrap();
@@ -364,11 +359,12 @@ mod tests {
         let tuned = TrainingNetwork::of_model(&second.root(), &model, Some(7), Kind::Float).unwrap();
         let seven = Header { categories: (0..7).map(|n| n.to_string()).collect(), ..header() };
         let layers = tuned.to_model(seven).unwrap().layers;
-        assert_eq!(layers[7].weight.size(), [7, 10]);
-        assert!(layers[7].weight.std(false).double_value(&[]) < 0.015);
+        assert_eq!(layers[7].weight.shape, [7, 10]);
+        assert!(tensor(&layers[7].weight).unwrap().std(false).double_value(&[]) < 0.015);
         for (before, after) in model.layers.iter().zip(&layers[..7]) {
-            assert!(after.weight.allclose(&before.weight, 1e-5, 1e-7, false));
-            assert!(after.bias.allclose(&before.bias, 1e-5, 1e-7, false));
+            for (after, before) in [(&after.weight, &before.weight), (&after.bias, &before.bias)] {
+                assert!(tensor(after).unwrap().allclose(&tensor(before).unwrap(), 1e-5, 1e-7, false));
+            }
         }
     }
 

@@ -8,10 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tch::TchError;
-
 use super::data::{CacheError, Dataset, Stored};
-use desumnet_engine::network::{Network, telling_line};
+use desumnet_engine::network::{ComputeError, Network};
 use desumnet_files::whole_file;
 use desumnet_frames::clip::Geometry;
 
@@ -32,8 +30,8 @@ pub enum TeacherError {
     Unwritable { path: PathBuf, source: std::io::Error },
     #[error(transparent)]
     Cache(#[from] CacheError),
-    #[error("libtorch failed: {}", telling_line(.0))]
-    Torch(#[from] TchError),
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
 /// The teacher's features of every segment of every video, standardised.

@@ -14,8 +14,9 @@ use super::{
     optimizer::Optimizer,
     settings::{Phase, Settings},
 };
-use desumnet_engine::network::{Header, LAYERS, Layer, Model, channels_last, telling_line};
+use desumnet_engine::network::{Array, Header, LAYERS, Model};
 use desumnet_frames::clip::CROP;
+use desumnet_torch::{channels_last, telling_line};
 
 /// Clips that a model's normalisation is measured on before it is trained further.
 const MEASURED: usize = 48;
@@ -158,9 +159,9 @@ impl<'a> Trainer<'a> {
         identity["begins"] = match start {
             Start::Scratch { widths, .. } => serde_json::json!({ "widths": widths }),
             Start::NewCategories { model, fc8_learning_rate } => {
-                serde_json::json!({ "model": model.fingerprint()?, "fc8_learning_rate": fc8_learning_rate })
+                serde_json::json!({ "model": model.fingerprint(), "fc8_learning_rate": fc8_learning_rate })
             }
-            Start::SameCategories { model } => serde_json::json!({ "model": model.fingerprint()? }),
+            Start::SameCategories { model } => serde_json::json!({ "model": model.fingerprint() }),
         };
         identity["fc6"] = serde_json::json!(network.fc6());
         identity["precision"] = format!("{kind:?}").into();
@@ -367,15 +368,15 @@ impl<'a> Trainer<'a> {
         let network = self.average.as_ref().map_or(&self.network, |average| &average.network);
         let mut model = network.to_model(Header { categories, mean, std, provenance, calibration: None })?;
         // The outputs that learned to give the teacher's features have done their work.
-        let (fc8, categories) = (&mut model.layers[LAYERS.len() - 1], self.data.categories.len() as i64);
-        *fc8 = Layer {
-            weight: fc8.weight.f_narrow_copy(0, 0, categories)?,
-            bias: fc8.bias.f_narrow_copy(0, 0, categories)?,
-        };
-        for tensor in model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]) {
-            if tensor.f_isfinite()?.f_all()?.f_int64_value(&[])? == 0 {
-                return Err(TrainError::NotFinite(self.progress.epoch));
-            }
+        let fc8 = &mut model.layers[LAYERS.len() - 1];
+        for array in [&mut fc8.weight, &mut fc8.bias] {
+            let Array { shape, values } = array;
+            values.truncate(values.len() / shape[0] * self.data.categories.len());
+            shape[0] = self.data.categories.len();
+        }
+        let mut values = model.layers.iter().flat_map(|layer| layer.weight.values.iter().chain(&layer.bias.values));
+        if !values.all(|value| value.is_finite()) {
+            return Err(TrainError::NotFinite(self.progress.epoch));
         }
         Ok(model)
     }

@@ -10,6 +10,7 @@ use desumnet_engine::{
 };
 use desumnet_frames::{clip::Geometry, segmenter::Stride};
 use desumnet_media::decode::Segments;
+use desumnet_torch::TorchNetwork;
 use desumnet_train::evaluation::rank_correlation::Ranked;
 use tch::Kind;
 
@@ -32,7 +33,8 @@ fn scores_rank_as_in_float64() {
     videos.sort();
     let path = Path::new(test_support::ROOT).join("models/desumnet.safetensors");
     let engine = Network::load(&path, Device::Cpu, Precision::Auto).unwrap();
-    let exact = Network::new(Model::load(&path).unwrap(), tch::Device::Cpu, Kind::Double).unwrap();
+    let exact = TorchNetwork::new(&Model::load(&path).unwrap(), tch::Device::Cpu, Kind::Double).unwrap();
+    let exact = Network::of(Box::new(exact));
     println!("| video | segments | Spearman's rho | top fifth the same | furthest |\n|---|---|---|---|---|");
     let (mut own_all, mut exact_all) = (Vec::new(), Vec::new());
     let (mut same, mut top) = (0, 0);

@@ -58,8 +58,7 @@ const SHORT: &str = "pretrain --data videos --fc6 shared --epochs 0 --batch 2 --
 
 fn weights(path: &Path) -> Vec<Vec<f32>> {
     let model = Model::load(path).unwrap();
-    let tensors = model.layers.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-    tensors.map(|t| Vec::try_from(t.to_kind(tch::Kind::Float).view(-1)).unwrap()).collect()
+    model.layers.into_iter().flat_map(|layer| [layer.weight.values, layer.bias.values]).collect()
 }
 
 #[test]
@@ -100,7 +99,7 @@ fn pretrained_fine_tuned_adapted_and_measured() {
 
     let first = Model::load(&place.path("first.safetensors")).unwrap();
     assert_eq!(first.header.categories, ["calm", "wild"]);
-    assert_eq!(first.layers[5].weight.size(), [2048, 4096]);
+    assert_eq!(first.layers[5].weight.shape, [2048, 4096]);
 
     // Other names for the same videos: new categories.
     fs::create_dir(place.path("target")).unwrap();
@@ -200,7 +199,7 @@ fn a_trunk_learns_from_another_network_without_categories() {
     // The head is gone: what is left knows no category.
     let trunk = Model::load(&place.path("trunk.safetensors")).unwrap();
     assert_eq!(trunk.header.categories, ["anything"]);
-    assert_eq!(trunk.layers[7].weight.size(), [1, 2048]);
+    assert_eq!(trunk.layers[7].weight.shape, [1, 2048]);
     assert_eq!(trunk.header.provenance["teacher"], "teacher.safetensors");
     // What the teacher gave is kept beside the frames: an array of floats a video.
     let kept = fs::read_dir(place.path("home/desumnet")).unwrap().map(|entry| entry.unwrap().path());
@@ -234,7 +233,7 @@ fn a_trunk_learns_from_another_network_without_categories() {
     assert_eq!((sure.header.categories.len(), tuned.header.calibration), (2, None));
     let calibration = sure.header.calibration.unwrap();
     assert!(calibration.is_sound() && calibration.fits > 0.2, "{calibration:?}");
-    let fc8 = |model: &Model| Vec::<f64>::try_from(model.layers[7].weight.to_kind(tch::Kind::Double).view(-1)).unwrap();
+    let fc8 = |model: &Model| model.layers[7].weight.values.iter().copied().map(f64::from).collect::<Vec<f64>>();
     for (sure, tuned) in fc8(&sure).iter().zip(fc8(&tuned)) {
         let expected = tuned / calibration.temperature;
         assert!((sure - expected).abs() <= expected.abs() / 256.0, "{sure} {expected}");

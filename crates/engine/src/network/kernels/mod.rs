@@ -108,6 +108,11 @@ impl Convolutions {
         })
     }
 
+    /// Does something on the threads of the convolutions.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.threads.install(work)
+    }
+
     /// The last layer's pooled values, `[N, filters, T, H, W]`, of clips `[N, T, H, W, 3]`, normalised.
     ///
     /// # Panics

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, error::Error, path::PathBuf};
 
-use desumnet_engine::network::{Model, Network};
+use desumnet_engine::network::Model;
 use desumnet_files::whole_file;
 use desumnet_train::training::{
     data::Dataset,
@@ -116,8 +116,7 @@ fn check_categories(data: &Dataset) -> Result<(), Box<dyn Error>> {
 
 /// Leaves the likely segments in the web videos, and says what that comes to.
 fn judge(args: &Args, web: &mut Dataset) -> Result<Vec<Judged>, Box<dyn Error>> {
-    let (device, kind) = args.run.device()?;
-    let network = Network::new(Model::load(&args.model)?, device, kind)?;
+    let network = args.run.network(&args.model)?;
     let bar = progress_bar("refining", "web videos")?;
     bar.set_length(web.videos.len() as u64);
     let judged = refine(&network, web, args.threshold, |done| bar.set_position(done as u64))?;

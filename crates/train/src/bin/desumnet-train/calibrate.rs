@@ -79,14 +79,14 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
         set.videos.len(),
         none.videos.len()
     );
-    model.calibrate(found.calibration)?;
+    model.calibrate(found.calibration);
     let told =
         serde_json::json!({ "videos": set.videos.len(), "none": none.videos.len(), "keep": args.keep, "found": found });
     match model.header.provenance.as_object_mut() {
         Some(provenance) => drop(provenance.insert("calibration".into(), told)),
         None => model.header.provenance = serde_json::json!({ "from": model.header.provenance, "calibration": told }),
     }
-    model.save(&args.output, model.layers[0].weight.kind())?;
+    model.save(&args.output, model.storage)?;
     Ok(())
 }
 

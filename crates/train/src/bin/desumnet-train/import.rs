@@ -5,9 +5,8 @@
 
 use std::{error::Error, ops::RangeInclusive, path::PathBuf};
 
-use desumnet_engine::network::{DEVIATIONS, MEANS, WIDTHS};
+use desumnet_engine::network::{DEVIATIONS, MEANS, Storage, WIDTHS};
 use desumnet_train::training::import::{Input, import};
-use tch::Kind;
 
 /// Makes a model file from PyTorch weights in C3D's naming, to start `finetune` from
 #[derive(clap::Args)]
@@ -51,7 +50,7 @@ pub fn run(args: &Args) -> Result<(), Box<dyn Error>> {
     for (theirs, reason) in &imported.left_out {
         say!("left out  {theirs}: {reason}");
     }
-    imported.model.save(&args.output, Kind::Float)?;
+    imported.model.save(&args.output, Storage::F32)?;
     if !imported.random.is_empty() {
         say!(
             "warning: {} have random weights: the model can't score before `desumnet-train finetune` has trained it",

@@ -95,6 +95,7 @@ fn run(cli: &Cli) -> Result<(), Box<dyn Error>> {
 }
 
 fn main() -> ExitCode {
+    desumnet_torch::link();
     keep_memory();
     let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     match run(&cli) {

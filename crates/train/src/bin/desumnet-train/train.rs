@@ -7,9 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use desumnet_engine::network::{Device, Model, Network, Precision};
+use desumnet_engine::network::{Device, Model, Network, Precision, Storage};
 use desumnet_files::whole_file::WRITING;
 use desumnet_frames::clip::CROP;
+use desumnet_torch::TorchNetwork;
 use desumnet_train::training::{
     accuracy,
     data::{Dataset, Seen},
@@ -75,8 +76,16 @@ impl Flags {
     /// # Errors
     /// If the device is not there.
     pub fn device(&self) -> Result<(tch::Device, Kind), Box<dyn Error>> {
-        let device = self.device.resolve()?;
-        Ok((device, self.precision.resolve(device)?))
+        let device = desumnet_torch::resolve(self.device)?;
+        Ok((device, desumnet_torch::resolve_precision(self.precision, device)?))
+    }
+
+    /// A model file on the device that was given.
+    ///
+    /// # Errors
+    /// A bad file, or no such device.
+    pub fn network(&self, model: &Path) -> Result<Network, Box<dyn Error>> {
+        Ok(Network::load(model, self.device, self.precision)?)
     }
 
     /// As it was given.
@@ -137,7 +146,15 @@ impl Flags {
 const CHECKPOINT: &str = "checkpoint.safetensors";
 
 /// Type of the weights in a model file: half as large as float32, and scored as well.
-const WRITTEN: Kind = Kind::BFloat16;
+const WRITTEN: Storage = Storage::Bf16;
+
+/// A model ready to score on a device: by our own kernels, unless that is a GPU.
+fn network(model: &Model, device: tch::Device) -> Result<Network, Box<dyn Error>> {
+    Ok(match device {
+        tch::Device::Cpu => Network::new(model.clone())?,
+        gpu => Network::of(Box::new(TorchNetwork::new(model, gpu, Kind::Float)?)),
+    })
+}
 
 /// Trains from the first epoch, or the checkpoint, to the last.
 ///
@@ -204,9 +221,9 @@ pub fn train(
         let whole = args.settings.phase(epoch).side == CROP || trainer.finished();
         let mut measured = None;
         // What is measured is what is written: normalisation folded in, weights rounded.
-        let mut model = trainer.model(provenance)?.rounded(WRITTEN)?;
+        let mut model = trainer.model(provenance)?.rounded(WRITTEN);
         if let Some(set) = validation.filter(|_| whole) {
-            let network = Network::new(model.shallow_clone(), device, Kind::Float)?;
+            let network = network(&model, device)?;
             let found = accuracy::measure(&network, set, 1, args.settings.seed, |_| {})?;
             let (video, clip, loss) = (found.video_accuracy.mean, found.clip_accuracy, found.loss);
             line += &format!("  |  validation: videos {video:.3}  clips {clip:.3}  loss {loss:.3}");

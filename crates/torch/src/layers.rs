@@ -3,26 +3,30 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{
-    channels_last,
-    kernels::{Convolutions, Simd, Size, Weights},
-    model::{CONVS, Layer},
-    pool_kernel, wide,
+use desumnet_engine::network::{CONVS, Layer, pool_kernel};
+
+use crate::{
+    network::{channels_last, wide},
+    tensor,
 };
-use desumnet_frames::clip::Geometry;
 
 /// The weights on a device. Convolutions are in the network's kind and channels-last, the others in [`wide`] of it.
-pub struct Layers(Vec<Layer>);
+pub struct Layers(Vec<Placed>);
+
+struct Placed {
+    weight: Tensor,
+    bias: Tensor,
+}
 
 impl Layers {
-    pub fn new(layers: Vec<Layer>, device: Device, kind: Kind) -> Result<Self, TchError> {
-        let place = |(i, layer): (usize, Layer)| {
+    pub fn new(layers: &[Layer], device: Device, kind: Kind) -> Result<Self, TchError> {
+        let place = |(i, layer): (usize, &Layer)| {
             let kind = if i < CONVS { kind } else { wide(kind) };
-            let weight = layer.weight.f_to_device(device)?.f_to_kind(kind)?;
+            let weight = tensor(&layer.weight)?.f_to_device(device)?.f_to_kind(kind)?;
             let weight = if i < CONVS { channels_last(&weight)? } else { weight.f_contiguous()? };
-            Ok(Layer { weight, bias: layer.bias.f_to_device(device)?.f_to_kind(kind)? })
+            Ok(Placed { weight, bias: tensor(&layer.bias)?.f_to_device(device)?.f_to_kind(kind)? })
         };
-        layers.into_iter().enumerate().map(place).collect::<Result<_, TchError>>().map(Self)
+        layers.iter().enumerate().map(place).collect::<Result<_, TchError>>().map(Self)
     }
 
     /// What the convolutions give, `[N, 4096]`, of an input `[N, 3, 16, 112, 112]`, by libtorch.
@@ -38,18 +42,6 @@ impl Layers {
         x.f_flatten(1, -1)?.f_to_kind(wide(input.kind()))
     }
 
-    /// The convolutions by our own kernels, on as many threads as libtorch has.
-    pub fn kernels(&self) -> Result<Convolutions, TchError> {
-        let numbers = |tensor: &Tensor| Vec::<f32>::try_from(tensor.f_contiguous()?.f_view([-1])?);
-        let layers = self.0[..CONVS].iter().map(|layer| Ok((numbers(&layer.weight)?, numbers(&layer.bias)?)));
-        let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
-        let layers: Vec<Weights> = layers.iter().map(|(weight, bias)| Weights { weight, bias }).collect();
-        let Geometry { frames, crop_height: height, crop_width: width, .. } = Geometry::PAPER;
-        let threads = tch::get_num_threads().max(1) as usize;
-        Convolutions::new(&layers, Size { frames, height, width }, threads, Simd::best())
-            .map_err(|error| TchError::Torch(format!("the threads of the convolutions can't be started: {error}")))
-    }
-
     /// Outputs of fc6.
     pub fn feature_width(&self) -> usize {
         self.0[CONVS].bias.numel()
@@ -58,7 +50,7 @@ impl Layers {
     /// Of what the convolutions give: what fc6 gives after its ReLU, `[N, 2048]`, and the class scores, `[N, C]`.
     pub fn head(&self, pooled: &Tensor) -> Result<(Tensor, Tensor), TchError> {
         let [fc6, fc7, fc8] = [0, 1, 2].map(|i| &self.0[CONVS + i]);
-        let linear = |x: &Tensor, layer: &Layer| x.f_linear(&layer.weight, Some(&layer.bias));
+        let linear = |x: &Tensor, layer: &Placed| x.f_linear(&layer.weight, Some(&layer.bias));
         let features = linear(pooled, fc6)?.f_relu()?;
         let logits = linear(&linear(&features, fc7)?.f_relu()?, fc8)?;
         Ok((features, logits))

@@ -32,13 +32,13 @@ pub fn upload(pinned: &Tensor, index: usize) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Device;
+    use desumnet_engine::network::Device;
 
     #[test]
     fn bytes_get_there_or_it_is_said_why_not() {
         let bytes: Vec<u8> = (0..=255).collect();
         let tensor = Tensor::from_slice(&bytes);
-        if let device @ tch::Device::Cuda(index) = Device::Auto.resolve().unwrap() {
+        if let device @ tch::Device::Cuda(index) = crate::resolve(Device::Auto).unwrap() {
             let uploaded = upload(&tensor.pin_memory(device), index).unwrap();
             assert_eq!(uploaded.device(), device);
             assert_eq!(Vec::<u8>::try_from(uploaded).unwrap(), bytes);

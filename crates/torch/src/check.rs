@@ -3,8 +3,12 @@
 
 use tch::TchError;
 
-use super::Network;
-use crate::importance::{Form, Forward};
+use desumnet_engine::network::{
+    ComputeError,
+    backend::{ComputerPass, Guide},
+};
+
+use crate::network::TorchNetwork;
 
 /// Largest [`deviation`] that rounding explains, with room: bf16 has 8 bits. What is wrong is off by about 1.
 pub const LARGEST: f64 = 0.25;
@@ -14,11 +18,18 @@ pub const LARGEST: f64 = 0.25;
 ///
 /// # Errors
 /// From libtorch.
-pub fn deviation(network: &Network, reference: &Network) -> Result<f64, TchError> {
+pub fn deviation(network: &TorchNetwork, reference: &TorchNetwork) -> Result<f64, TchError> {
     let clip = clip(reference);
-    let scores = |network: &Network| {
-        let scores = Forward::new(network, &[&clip])?.frame_scores(&[0], Form::Logit)?.concat();
-        Ok::<Vec<f64>, TchError>(scores.into_iter().map(f64::from).collect())
+    // The first category's class score, and the mean of each frame's map.
+    let scores = |network: &TorchNetwork| {
+        let mut pass = network.pass(network.input(&[&clip])?)?;
+        let logits = (0..pass.logits().len()).map(|category| f32::from(u8::from(category == 0))).collect();
+        let failed = |error: ComputeError| TchError::Torch(error.to_string());
+        pass.begin(&Guide { logits, features: None }).map_err(failed)?;
+        let frame = network.clip.crop_width * network.clip.crop_height;
+        let map = pass.finish().map_err(failed)?;
+        let mean = |frame: &[f32]| frame.iter().map(|&value| f64::from(value)).sum::<f64>() / frame.len() as f64;
+        Ok::<Vec<f64>, TchError>(map.chunks(frame).map(mean).collect())
     };
     let (own, expected) = (scores(network)?, scores(reference)?);
     let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
@@ -27,7 +38,7 @@ pub fn deviation(network: &Network, reference: &Network) -> Result<f64, TchError
 }
 
 /// Squares that walk over a slope.
-fn clip(network: &Network) -> Vec<u8> {
+fn clip(network: &TorchNetwork) -> Vec<u8> {
     let geometry = network.clip;
     let pixel = |index: usize| {
         let (x, y) = (index % geometry.crop_width, index / geometry.crop_width % geometry.crop_height);

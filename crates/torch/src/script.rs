@@ -1,11 +1,9 @@
 //! A network of the user's own: a TorchScript module that gives the class scores of clips, and perhaps features beside them.
 //!
-//! Nothing is known of it but what the file beside it says ([`super::sidecar`]); whether that is true, a clip of black frames
+//! Nothing is known of it but what the file beside it says ([`desumnet_engine::network::Sidecar`]); whether that is true, a clip of black frames
 //! shows before anything is scored.
 
 use std::{
-    fs::File,
-    io::Read,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
 };
@@ -13,10 +11,9 @@ use std::{
 use tch::{CModule, Device, IValue, Kind, TchError, Tensor, jit};
 use thiserror::Error;
 
-use super::{Layout, Network, NetworkError, input_gradient, sidecar_of, wide};
+use desumnet_engine::network::{Layout, sidecar_of};
 
-/// First bytes of a zip archive, which TorchScript files are and safetensors files are not.
-const ZIP: [u8; 4] = *b"PK\x03\x04";
+use crate::network::{OpenError, TorchNetwork, input_gradient, wide};
 
 /// What a module that gives something else is told by.
 const NO_TENSOR: &str = "an output is no tensor";
@@ -55,17 +52,13 @@ pub enum ScriptError {
     NoGradient { path: PathBuf, reason: String },
 }
 
-/// Whether a file is a zip archive, by its content.
-pub fn is_archive(path: &Path) -> bool {
-    let mut start = [0; ZIP.len()];
-    File::open(path).and_then(|mut file| file.read_exact(&mut start)).is_ok() && start == ZIP
-}
-
 /// A module on a device, in evaluation mode, its weights without gradients.
 pub struct Script {
     module: CModule,
     /// The file holds it in another precision.
     converted: bool,
+    /// In which order it takes a clip's dimensions.
+    layout: Layout,
 }
 
 impl Script {
@@ -94,10 +87,23 @@ impl Script {
             catch_unwind(AssertUnwindSafe(|| module.to(device, kind, false)))
                 .map_err(|_| place("libtorch failed".into()))?;
         }
-        Ok(Self { module, converted })
+        Ok(Self { module, converted, layout: Layout::default() })
     }
 
-    /// Features `[N, D]` if the network gives them as a second output, and class scores, of an input in the network's layout; both in
+    #[must_use]
+    pub fn in_order(self, layout: Layout) -> Self {
+        Self { layout, ..self }
+    }
+
+    /// A clip `[N, 3, T, H, W]` in the network's order.
+    fn ordered(&self, clip: &Tensor) -> Result<Tensor, TchError> {
+        match self.layout {
+            Layout::Ncthw => Ok(clip.shallow_clone()),
+            Layout::Ntchw => clip.f_transpose(1, 2),
+        }
+    }
+
+    /// Features `[N, D]` if the network gives them as a second output, and class scores, of an input `[N, 3, T, H, W]`; both in
     /// [`wide`] of its kind.
     pub fn forward(&self, input: &Tensor) -> Result<(Option<Tensor>, Tensor), TchError> {
         // A setting of the calling thread. The optimiser would compile kernels during the first segments, for seconds, and has
@@ -105,7 +111,7 @@ impl Script {
         // input, as it is in Python, passes.
         jit::f_set_graph_executor_optimize(false)?;
         let wide = wide(input.kind());
-        let outputs = match self.module.forward_is(&[IValue::Tensor(input.f_contiguous()?)])? {
+        let outputs = match self.module.forward_is(&[IValue::Tensor(self.ordered(input)?.f_contiguous()?)])? {
             IValue::Tuple(outputs) => outputs,
             one => vec![one],
         };
@@ -120,12 +126,12 @@ impl Script {
     /// Runs a clip of black frames forward and backward, to see whether the network is what its sidecar says; how many features it gives.
     ///
     /// # Errors
-    /// [`NetworkError::Script`], by what is wrong with it; [`NetworkError::Torch`] if the device has no room for a clip.
-    pub fn check(&self, network: &Network, layout: Layout, path: &Path) -> Result<Option<usize>, NetworkError> {
+    /// [`OpenError::Script`], by what is wrong with it; [`OpenError::Torch`] if the device has no room for a clip.
+    pub fn check(&self, network: &TorchNetwork, path: &Path) -> Result<Option<usize>, OpenError> {
         let black = vec![0; network.clip.clip_bytes()];
         let input = network.input(&[&black])?.f_set_requires_grad(true)?;
-        let ordered = layout.order(&input)?;
-        let (features, logits) = self.forward(&ordered).map_err(|error| {
+        let shape = self.ordered(&input)?.size();
+        let (features, logits) = self.forward(&input).map_err(|error| {
             let reason = telling_line(&error);
             if reason == NO_TENSOR {
                 return ScriptError::Output { path: path.into(), found: "no tensor".into() };
@@ -137,7 +143,7 @@ impl Script {
             } else {
                 "set `clip_length`, `size` and `layout` in the JSON file beside it to what the network was made for"
             };
-            ScriptError::Refuses { path: path.into(), shape: ordered.size(), reason, remedy }
+            ScriptError::Refuses { path: path.into(), shape, reason, remedy }
         })?;
         let named = network.header.categories.len();
         match logits.size()[..] {
@@ -154,7 +160,7 @@ impl Script {
             return Err(ScriptError::NotFinite { path: path.into(), sidecar: sidecar_of(path) }.into());
         }
         let score = logits.f_sum(logits.kind())?;
-        input_gradient(&score, &input, false)
+        input_gradient(&score, &input)
             .map(|_| features)
             .map_err(|error| ScriptError::NoGradient { path: path.into(), reason: telling_line(&error) }.into())
     }

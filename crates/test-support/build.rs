@@ -1,5 +1,0 @@
-//! Where libtorch is.
-
-fn main() {
-    libtorch_rpath::link();
-}
