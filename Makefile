@@ -13,8 +13,9 @@ setup:
 build: setup
 	cargo build --release --features "$(FEATURES)"
 
-# Without what only training, measuring and tests need.
-demo: setup
+# Without what only training, GPUs and networks of the user's own need.
+demo:
+	@tools/setup --without-torch $(if $(filter v1_24,$(FEATURES)),--analytics)
 	cargo build --release -p gst-plugin-desumnet -p desumnet-cli --features "$(FEATURES)"
 	tools/demo target/release/desumnet $(if $(VIDEO),"$(VIDEO)")
 

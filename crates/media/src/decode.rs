@@ -12,9 +12,11 @@ use gst::prelude::*;
 use thiserror::Error;
 
 use crate::{
+    CAT,
     edit_list::{self, Told},
     missing::Missing,
     scaler::{ScaleError, Scaler, nominal_spacing},
+    secrets,
     stall::{self, Stall},
     timecode::{
         Number, Start, quicktime,
@@ -168,6 +170,7 @@ impl Decoder {
     /// [`DecodeError`], by what is wrong with the file.
     pub fn through(video: &str, filter: Option<gst::Element>) -> Result<Self, DecodeError> {
         let uri = uri_of(video)?;
+        gst::info!(CAT, "Opening {}", secrets::hide(&uri));
         let pipeline = gst::Pipeline::new();
         let (told, heard) = (edit_list::play_to_the_end(&pipeline), stream::listen(&pipeline));
         let source = gst::ElementFactory::make("uridecodebin")
@@ -191,6 +194,7 @@ impl Decoder {
         let has_sound = sound.clone();
         source.connect_pad_added(move |_, pad| {
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+            gst::debug!(CAT, "A stream of it: {caps:?}");
             if caps.structure(0).is_some_and(|caps| caps.name().starts_with("audio/")) {
                 has_sound.store(true, Ordering::Relaxed);
             }
@@ -428,6 +432,7 @@ impl Segments {
         let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
         let time = gst::ClockTime::from_nseconds(self.decoder.first_ns().saturating_add(time));
         let found = self.decoder.pipeline.seek_simple(flags, time).is_ok();
+        gst::debug!(CAT, "Seeking to {time}: {}", if found { "done" } else { "not possible here" });
         self.waiting = None;
         self.decoder.times = Times::default();
         self.segmenter.reset();

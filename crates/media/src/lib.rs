@@ -16,3 +16,10 @@ pub mod stall;
 pub mod stills;
 pub mod timecode;
 pub mod video_files;
+
+use std::sync::LazyLock;
+
+/// What is logged of files: `GST_DEBUG=desumnet-media:5`.
+static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
+    gst::DebugCategory::new("desumnet-media", gst::DebugColorFlags::empty(), Some("Files that desumnet reads and cuts"))
+});

@@ -111,6 +111,6 @@ pub fn backend() -> Result<&'static dyn Backend, NetworkError> {
 pub fn gpus() -> Result<usize, NetworkError> {
     // SAFETY: the driver's library, whose initialisers have no conditions.
     let driver = unsafe { libloading::Library::new("libcuda.so.1") };
-    driver.map_err(|error| super::DeviceError::NoCuda(error.to_string()))?;
+    driver.map_err(|_| super::DeviceError::NoCuda("there is no libcuda.so.1, NVIDIA's driver".into()))?;
     backend()?.gpus()
 }

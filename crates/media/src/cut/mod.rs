@@ -30,9 +30,11 @@ use thiserror::Error;
 pub use self::container::{Container, UnknownContainer};
 use self::tone::Hdr;
 use crate::{
+    CAT,
     decode::{DecodeError, First, uri_of},
     edit_list,
     missing::Missing,
+    secrets,
     stall::{self, Stall},
 };
 use desumnet_decide::plan::Plan;
@@ -129,6 +131,14 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> 
             return Err(CutError::Element(container::HDR_ENCODER.into()));
         }
     }
+    gst::info!(
+        CAT,
+        "Cutting {} parts of {} into {}: {}",
+        job.plan.parts().len(),
+        secrets::hide(job.video),
+        job.output.display(),
+        if job.copy.is_some() { "as they are encoded" } else { "encoded anew" }
+    );
     container::prefer_encoder();
     let (encoder, sink) = (make(if job.copy.is_some() { container.muxer() } else { "encodebin" })?, make("fdsink")?);
     // Not by its name: it would come again after an interrupt has removed it.
@@ -137,7 +147,10 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> 
     match encoder.downcast_ref::<gst::Bin>() {
         Some(bin) => {
             let shown = shown.clone();
-            bin.connect_deep_element_added(move |_, _, element| container::set_up(element, &shown));
+            bin.connect_deep_element_added(move |_, _, element| {
+                gst::debug!(CAT, "Encoding with {}", element.name());
+                container::set_up(element, &shown);
+            });
         }
         None => container::set_up(&encoder, &shown),
     }
@@ -163,6 +176,7 @@ pub fn cut(job: &Job, progress: impl FnMut(u64)) -> Result<Vec<Lack>, CutError> 
     let lost =
         pipeline.missing.drain(..).filter(|missing| missing.is_of("video") || job.sound && missing.is_of("audio"));
     let mut lacks: Vec<Lack> = lost.map(Lack::Stream).collect();
+    gst::debug!(CAT, "{} ns of pictures are written, {} are planned", shown.ns(), job.plan.played_ns());
     lacks.extend(Lack::of_pictures(job.plan.played_ns().saturating_sub(shown.ns())));
     drop((pipeline, plan));
     let hidden = job.copy.map_or(0, |grid| copy::hidden(grid, job.plan));

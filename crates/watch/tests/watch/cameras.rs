@@ -351,7 +351,7 @@ fn child_that_watches() {
 fn child(folder: &Path, before: &str) -> std::process::Child {
     let own = std::env::current_exe().unwrap();
     Command::new("sh")
-        .args(["-c", &format!("{before} exec \"$0\" --exact child_that_watches --nocapture")])
+        .args(["-c", &format!("{before} exec \"$0\" --exact cameras::child_that_watches --nocapture")])
         .arg(own)
         .env("DESUMNET_TEST_FOLDER", folder)
         .stdin(Stdio::piped())

@@ -181,7 +181,7 @@ fn what_a_kill_leaves_plays_to_within_a_fragment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("clip.mp4");
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "child_that_is_killed", "--nocapture"])
+        .args(["--exact", "clips::child_that_is_killed", "--nocapture"])
         .env("DESUMNET_TEST_CLIP", &path)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
