@@ -5,5 +5,6 @@ mod manual;
 mod packaging;
 mod summarise;
 mod teach;
+mod torchscript;
 mod watch_command;
 mod watch_half_hour;

@@ -1,7 +1,7 @@
 //! libtorch, loaded when it is asked for: `libdesumnet_torch.so`, a library of C functions, so that whatever compiled it does not matter.
 
 use std::{
-    ffi::{CStr, CString, OsString, c_char, c_void},
+    ffi::{CStr, CString, c_char, c_void},
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
     ptr,
@@ -88,26 +88,26 @@ impl Loaded {
     /// # Errors
     /// [`NetworkError::NoTorch`]
     pub fn find() -> Result<Self, NetworkError> {
-        let places = places(&own_file().unwrap_or_default());
-        let found = places.iter().find(|path| path.is_file());
-        let path = found
-            .ok_or_else(|| NetworkError::NoTorch { reason: format!("{NAME} is in none of {}", listed(&places)) })?;
+        let own = own_file().unwrap_or_default();
+        let places = places(&own);
+        let path = places.iter().find(|path| path.is_file()).ok_or_else(|| NetworkError::NoTorch {
+            reason: format!("no {NAME} beside {}, nor where it is installed", own.display()),
+        })?;
         Self::load(path).map_err(|reason| NetworkError::NoTorch { reason: format!("{}: {reason}", path.display()) })
     }
 
     fn load(path: &Path) -> Result<Self, String> {
         // SAFETY: this project's own library, and libtorch behind it; their initialisers have no conditions.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(|e| e.to_string())?;
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }.map_err(reason)?;
         // SAFETY: they have the types that the library of this ABI gives them, which is asked first.
         unsafe {
-            let abi =
-                library.get::<unsafe extern "C" fn() -> u32>(b"desumnet_torch_abi\0").map_err(|e| e.to_string())?;
+            let abi = library.get::<unsafe extern "C" fn() -> u32>(b"desumnet_torch_abi\0").map_err(reason)?;
             if abi() != ABI {
                 return Err("it is of another version: install the one of this version".into());
             }
             macro_rules! function {
                 ($name:literal) => {
-                    *library.get($name).map_err(|e| e.to_string())?
+                    *library.get($name).map_err(reason)?
                 };
             }
             let functions = Functions {
@@ -290,11 +290,10 @@ fn places(own: &Path) -> Vec<PathBuf> {
     beside.chain(installed).collect()
 }
 
-/// The first few, for a message.
-fn listed(places: &[PathBuf]) -> String {
-    let folders = places.iter().filter_map(|place| place.parent()).take(3);
-    let folders: Vec<OsString> = folders.map(|folder| folder.as_os_str().to_owned()).collect();
-    folders.join(&OsString::from(", ")).to_string_lossy().into_owned()
+/// What the system says, which the error itself does not tell.
+fn reason(error: libloading::Error) -> String {
+    use std::error::Error;
+    error.source().map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 #[cfg(test)]
