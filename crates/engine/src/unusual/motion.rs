@@ -9,10 +9,7 @@ pub const CELLS: usize = SIDE * SIDE;
 /// What a deviation is besides its own: below it (30 % of motion) a camera's noise is.
 const FLOOR: f64 = 0.3;
 
-/// Changes of a cell that are left out, the largest: a flash is two.
-const FLASH: usize = 2;
-
-/// Of each cell, ln(1 + m): m the mean change of the luma from picture to picture, 0 to 255, over the clip but for a flash.
+/// Of each cell, ln(1 + m): m the mean change of the luma from picture to picture, 0 to 255, median over the clip.
 pub type Motion = Vec<f64>;
 
 /// Of a clip of RGB bytes, `frames` pictures of `width` pixels. A change of all of the picture at once, a lamp for one, is none.
@@ -27,14 +24,12 @@ pub fn motion(clip: &[u8], frames: usize, width: usize) -> Motion {
         })
         .collect();
     let changes: Vec<[f64; CELLS]> = luma.windows(2).map(|pair| change(&pair[0], &pair[1], width, height)).collect();
-    // Not the median: where pictures are repeated, as of a camera that gives five a second, most of them change nothing.
-    let steady = |cell: usize| {
+    let median = |cell: usize| {
         let mut changes: Vec<f64> = changes.iter().map(|change| change[cell]).collect();
         changes.sort_by(f64::total_cmp);
-        let kept = &changes[..changes.len().saturating_sub(FLASH)];
-        kept.iter().sum::<f64>() / kept.len().max(1) as f64
+        changes.get(changes.len() / 2).copied().unwrap_or(0.0)
     };
-    (0..CELLS).map(|cell| steady(cell).ln_1p()).collect()
+    (0..CELLS).map(|cell| median(cell).ln_1p()).collect()
 }
 
 /// Mean change of the luma in each cell, that of the whole picture taken off.
