@@ -11,7 +11,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use desumnet_engine::network::{CONVS, Header, Layer, Model, POOLED, Storage};
+use desumnet_engine::network::{CLIP_BYTES, CONVS, Header, Layer, Model, POOLED, Storage};
+use desumnet_frames::clip::{CROP, FRAMES};
 use tch::{Device, Kind, Tensor};
 
 /// The tree.
@@ -63,6 +64,28 @@ pub fn network(widths: [i64; 7], seed: i64) -> Model {
         calibration: None,
     };
     Model { header, layers, storage: Storage::F32 }
+}
+
+/// A clip with structure: two moving waves and some noise.
+pub fn waves(seed: usize) -> Vec<u8> {
+    let mut state = seed as u64 + 1;
+    let mut noise = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f64 / (1u64 << 24) as f64
+    };
+    let mut bytes = Vec::with_capacity(CLIP_BYTES);
+    for t in 0..FRAMES {
+        for y in 0..CROP {
+            for x in 0..CROP {
+                for c in 0..3 {
+                    let (t, y, x) = (t as f64, y as f64, x as f64);
+                    let wave = (0.11 * x + 0.3 * t + c as f64).sin() + (0.07 * y - 0.2 * t + seed as f64).cos();
+                    bytes.push((128.0 + 45.0 * wave + 30.0 * (noise() - 0.5)) as u8);
+                }
+            }
+        }
+    }
+    bytes
 }
 
 /// [`tiny_network`] as a float32 file.

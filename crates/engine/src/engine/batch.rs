@@ -177,6 +177,8 @@ fn maps(
     }
     let asks = |(job, target): (&Job, &Target)| job.request.maps || category(target).is_some();
     if !jobs.iter().zip(targets).any(asks) {
+        // Nothing is left to do for this batch, and the next one's clips are to be on the device by then.
+        meanwhile();
         return Ok(None);
     }
     let along = targets.iter().filter_map(|target| match target {

@@ -1,4 +1,4 @@
-//! What computes a network where our own kernels don't: on a GPU, or one of the user's own. It is libtorch, by the crate `desumnet-torch`: linked by programs
+//! The interface to what computes networks that our own kernels don't: those on a GPU, and the user's own. It is libtorch, by the crate `desumnet-torch`: linked by programs
 //! that need it anyhow, and else loaded when a device or a model asks for it ([`super::loaded`]).
 
 use std::{any::Any, path::Path};
@@ -44,7 +44,7 @@ pub trait Computer: Send {
 /// Clips on a device: only who made them knows how.
 pub type Prepared = Box<dyn Any + Send>;
 
-/// What is known of a network.
+/// A network's description.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct About {
     pub header: Header,
@@ -68,7 +68,7 @@ pub trait ComputerPass {
     /// [`ComputeError`]
     fn begin(&mut self, guide: &Guide) -> Result<(), ComputeError>;
 
-    /// What it comes to: the largest absolute value over the colours of the gradient of what the guide says with respect to the pixels,
+    /// The end of the way back: the largest absolute value over the colours of the gradient of what the guide says with respect to the pixels,
     /// `[N, T, H, W]`.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ pub trait ComputerPass {
     fn finish(&mut self) -> Result<Vec<f32>, ComputeError>;
 }
 
-/// What is differentiated: each output times its number, and their sum.
+/// The score that is differentiated: each output times its number, and their sum.
 pub struct Guide {
     /// `[N, C]`
     pub logits: Vec<f32>,

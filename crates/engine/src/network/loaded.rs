@@ -79,7 +79,7 @@ impl Numbers {
     }
 }
 
-/// The library. What is loaded stays.
+/// The library, loaded until the process ends.
 pub struct Loaded(&'static Functions);
 
 impl Loaded {
@@ -290,7 +290,7 @@ fn places(own: &Path) -> Vec<PathBuf> {
     beside.chain(installed).collect()
 }
 
-/// What the system says, which the error itself does not tell.
+/// The reason that the system gives, which the error itself does not tell.
 fn reason(error: libloading::Error) -> String {
     use std::error::Error;
     error.source().map_or_else(|| error.to_string(), ToString::to_string)

@@ -61,7 +61,7 @@ pub enum NetworkError {
     Device(#[from] DeviceError),
     #[error(transparent)]
     Compute(#[from] ComputeError),
-    /// What libtorch's part of the engine said: file, reason and remedy.
+    /// A message of libtorch's part of the engine: file, reason and remedy.
     #[error("{0}")]
     Torch(String),
     #[error(
@@ -163,7 +163,7 @@ impl Network {
         Ok(Self { header, clip, features, is_gpu: false, head: None, body: Body::Own(Box::new(own)) })
     }
 
-    /// What something else computes.
+    /// A network that a [`backend`] computes.
     pub fn of(computer: Box<dyn Computer>) -> Self {
         let About { header, clip, features, is_gpu } = computer.about();
         Self { header, clip, features, is_gpu, head: None, body: Body::Other(computer) }

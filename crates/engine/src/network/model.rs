@@ -127,7 +127,7 @@ pub struct Model {
     pub header: Header,
     /// As in [`LAYERS`].
     pub layers: Vec<Layer>,
-    /// What its file's numbers are.
+    /// How its file holds the numbers.
     pub storage: Storage,
 }
 

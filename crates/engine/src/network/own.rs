@@ -79,11 +79,11 @@ impl Own {
 pub struct OwnPass<'a> {
     network: &'a Own,
     convolutions: Option<Convolutions>,
-    /// What fc6 gives after its ReLU, one clip's after the other.
+    /// Outputs of fc6 after its ReLU, one clip's after the other.
     pub features: Vec<f32>,
     /// The same of fc7.
     hidden: Vec<f32>,
-    /// What fc8 gives.
+    /// Outputs of fc8.
     pub logits: Vec<f32>,
 }
 

@@ -13,7 +13,7 @@ use safetensors::{Dtype, View};
 use super::model::Array;
 use crate::named::Named;
 
-/// What a file's numbers are.
+/// How a file holds numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Storage {
     F32,

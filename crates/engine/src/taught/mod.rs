@@ -1,7 +1,7 @@
 //! Learns from what a person marked: a new last layer on the features that the network gives, and on how much moves where.
 //!
-//! A segment's score is the probability that it is wanted: logistic regression, class-balanced, with the penalty and the
-//! share of motion that do best on moments left out. What was learned is a [`Head`](crate::network::head::Head).
+//! A segment's score is the probability that it is wanted: logistic regression, class-balanced, with the penalty
+//! that does best on moments left out. What was learned is a [`Head`](crate::network::head::Head).
 
 mod choice;
 mod logistic;
